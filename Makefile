@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh Debian or Ubuntu machine with python3 (3.11 or newer), python3-venv and make:
+#   make run    install requirements.txt into .venv and serve the app
+#   make test   install requirements-dev.txt too and run all tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check train grade example clean
+
+run: $(VENV)/.installed
+	$(BIN)/python app.py
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train: $(VENV)/.installed-dev
+	$(BIN)/python -m eft_core.atlas.facts
+	$(BIN)/python -m eft_core.atlas.train
+
+grade: $(VENV)/.installed
+	$(BIN)/python -m eft_core.atlas.grade --json assets/models/atlas/grades.json
+
+example: $(VENV)/.installed
+	$(BIN)/python -m eft_core compare "What is the capital of Kenya?" --json assets/example.json
+
+$(VENV)/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("EFT Lab needs Python 3.11 or newer; set PYTHON=python3.12, say") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .atlas .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,67 @@
+"""EFT Lab's web page: `python app.py` serves it on http://127.0.0.1:7860. Wiring only.
+
+GRADIO_SERVER_NAME and GRADIO_SERVER_PORT move it; EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB and
+EFT_THREADS decide what it runs. Nothing reaches any other host, but for Hub checkpoints that a family names.
+"""
+
+import os
+from pathlib import Path
+
+# Before gradio is imported: it reads them once. No telemetry, no version check.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr  # noqa: E402
+from gradio.utils import get_space  # noqa: E402
+
+from components.api import compare_endpoint  # noqa: E402
+from components.board import ASSETS  # noqa: E402
+from components.compare import WAITING, compare_tab  # noqa: E402
+from components.handlers import Handlers  # noqa: E402
+from components.header import header, source_link  # noqa: E402
+from components.models import models_tab  # noqa: E402
+from components.theme import theme  # noqa: E402
+from eft_core.config import Settings  # noqa: E402
+from eft_core.session import Session  # noqa: E402
+
+
+def build(session: Session, example: Path = ASSETS / "example.json") -> gr.Blocks:
+    """The page on one session, which serves all visitors; no weights are loaded. `example` is its first paint."""
+    handlers = Handlers(session, session.family)
+    with gr.Blocks(title="EFT Lab", analytics_enabled=False, fill_width=True) as page:
+        header(session.family, session.device)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Compare"):
+                compare_tab(page, handlers, example)
+            with gr.Tab("Models"):
+                models_tab(session)
+        source_link(get_space())
+        compare_endpoint(handlers, WAITING)
+    return page.queue(max_size=64, default_concurrency_limit=WAITING)
+
+
+def launch_options() -> dict[str, object]:
+    """How the page is served, for `main` and for tests."""
+    return {
+        "theme": theme(),
+        "css_paths": ASSETS / "style.css",
+        "footer_links": ["api"],
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "share": False,
+        "show_error": False,
+        "max_file_size": "100kb",
+        "pwa": False,
+    }
+
+
+def main() -> None:
+    """Print the address and serve until interrupted."""
+    page = build(Session(Settings.from_environment()))
+    _, address, _ = page.launch(**launch_options(), quiet=True, prevent_thread_lock=True)
+    print(f"EFT Lab: {address}", flush=True)
+    page.block_thread()
+
+
+if __name__ == "__main__":
+    main()

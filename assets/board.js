@@ -1,0 +1,284 @@
+// The board of Compare. Every text of a visitor or a model becomes a text node; nothing here writes HTML.
+// `props.value` is the log of a run, one JSON object a line, append-only; `props.layout` the columns as set up now.
+// Two runs of one page may speak in turns (one runs, one is queued), so each log is followed by its own name.
+
+const find = (name) => element.querySelector(name);
+const root = find('.columns');
+const status = find('.status');
+const echo = find('.echo');
+const cards = new Map(); // key of a column -> its nodes
+const read = new Map(); // name of a run -> characters read
+const ended = new Set(); // runs that are over, or were stopped here
+let layout = { columns: [], selected: 0, mark: '' };
+let shown = null; // the run whose answers are on the board
+let waiting = null; // a run that has not started: it must not wipe the answers of another
+let went = '';
+
+function node(tag, className, parent, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  if (parent) parent.append(made);
+  return made;
+}
+
+function button(className, parent, act, key) {
+  const made = node('button', className, parent);
+  made.type = 'button';
+  made.dataset.act = act;
+  made.dataset.key = key;
+  return made;
+}
+
+function makeCard(key) {
+  const card = node('article', 'card', root);
+  const head = node('header', '', card);
+  const name = button('name', node('h2', '', head), 'select', key);
+  node('span', 'tag', head, 'reference');
+  const remove = button('remove', head, 'remove', key);
+  remove.textContent = '×';
+  const formula = node('p', 'formula', card);
+  node('div', 'progress', card).setAttribute('aria-hidden', 'true');
+  const text = node('div', 'text', card);
+  text.dir = 'auto';
+  text.setAttribute('aria-live', 'polite');
+  const body = text.appendChild(document.createTextNode(''));
+  const foot = node('footer', '', card);
+  const made = { card, name, remove, formula, text, body, note: node('span', 'note', foot), count: node('span', 'count', foot) };
+  cards.set(key, made);
+  return made;
+}
+
+function setText(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
+function say(kind, text) {
+  status.dataset.kind = kind;
+  status.setAttribute('role', kind === 'error' ? 'alert' : 'status');
+  setText(status, text);
+}
+
+function rate(row) {
+  const speed = row.s > 0 ? row.n / row.s : 0;
+  const shownSpeed = speed >= 10 ? Math.round(speed) : Math.round(speed * 10) / 10;
+  return row.n ? `${row.n} tok · ${shownSpeed}/s` : '';
+}
+
+function drawColumn(column) {
+  const made = cards.get(column.key) || makeCard(column.key);
+  const { card } = made;
+  const answer = shown ? shown.rows.get(column.key) : undefined;
+  const stale = Boolean(answer) && (answer.mark !== column.mark || shown.mark !== layout.mark);
+  const running = Boolean(answer) && shown.running && !answer.end;
+  card.dataset.role = column.role;
+  card.dataset.state = running ? 'running' : stale ? 'stale' : answer ? 'done' : 'empty';
+  card.toggleAttribute('data-selected', column.key === layout.selected);
+  card.toggleAttribute('data-failed', Boolean(answer && answer.failed));
+  setText(made.name, column.label);
+  made.name.setAttribute('aria-pressed', String(column.key === layout.selected));
+  made.name.title = 'Edit this column in the settings';
+  made.remove.setAttribute('aria-label', `Remove ${column.label}`);
+  made.remove.hidden = layout.columns.length < 2;
+  setText(made.formula, column.formula);
+  drawAnswer(made, answer, running, stale);
+}
+
+function drawAnswer(made, answer, running, stale) {
+  const text = answer ? answer.text : '';
+  if (text.startsWith(made.body.data)) made.body.appendData(text.slice(made.body.data.length));
+  else made.body.data = text;
+  made.text.setAttribute('aria-busy', String(running));
+  let note = answer ? answer.end || (shown.running ? '' : shown.over || '') : 'press Run to see its answer';
+  if (answer && answer.failed) note = answer.message;
+  if (stale && !running) note = 'settings changed, press Run';
+  setText(made.note, note);
+  setText(made.count, answer ? rate(answer) : '');
+}
+
+function draw() {
+  const keys = layout.columns.map((column) => column.key);
+  for (const [key, made] of cards) {
+    if (keys.includes(key)) continue;
+    made.card.remove();
+    cards.delete(key);
+  }
+  layout.columns.forEach(drawColumn);
+  const focused = document.activeElement;
+  keys.forEach((key, place) => {
+    const { card } = cards.get(key);
+    if (root.children[place] !== card) root.insertBefore(card, root.children[place] || null);
+  });
+  if (focused && element.contains(focused)) focused.focus();
+  find('[data-act=add]').disabled = keys.length >= 8;
+  drawEcho();
+  drawPanelTitle();
+  const busy = Boolean((shown && shown.running) || waiting);
+  document.body.toggleAttribute('data-running', busy);
+  const chip = document.querySelector('#chip-queue');
+  if (chip) setText(chip, waiting && waiting.ahead ? 'queued' : busy ? 'running' : 'queue free');
+}
+
+function drawEcho() {
+  if (!shown) return setText(echo, '');
+  const prompt = shown.prompt.length > 160 ? `${shown.prompt.slice(0, 160)}…` : shown.prompt;
+  setText(echo, shown.example ? `Example, press Run to compute it here: ${prompt}` : prompt);
+  echo.toggleAttribute('data-example', shown.example);
+}
+
+function drawPanelTitle() {
+  const title = document.querySelector('#panel-title');
+  const column = layout.columns.find((each) => each.key === layout.selected);
+  if (!title || !column) return;
+  setText(title, column.label);
+  title.parentElement.dataset.role = column.role;
+}
+
+function open(run) {
+  shown = run;
+  waiting = null;
+  run.running = !run.example;
+  for (const column of run.columns) run.rows.set(column.key, { text: '', n: 0, s: 0, mark: column.mark });
+  if (!run.example && run.query) remember(run.query);
+}
+
+function remember(query) {
+  // Parameters of others, such as __theme, stay as they are.
+  const kept = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith('__'));
+  const extra = kept.map(([key, value]) => `&${encodeURIComponent(key)}=${encodeURIComponent(value)}`).join('');
+  history.replaceState(history.state, '', location.pathname + query + extra + location.hash);
+}
+
+function finish(run, kind, over, text) {
+  run.running = false;
+  run.over = over;
+  ended.add(run.id);
+  if (waiting === run) waiting = null;
+  say(kind, text);
+}
+
+const take = {
+  run(run, data) {
+    Object.assign(run, data, { rows: new Map() });
+    if (run.example) open(run);
+    else waiting = run;
+  },
+  queued(run, data) {
+    run.ahead = true;
+    say('work', data.text);
+  },
+  plan(run, data) { say('work', data.text); },
+  loading(run, data) {
+    if (shown !== run) open(run);
+    say('work', data.text);
+  },
+  start(run, data) {
+    if (shown !== run) open(run);
+    say('work', data.text);
+  },
+  row(run, data) {
+    const row = run.rows.get(data.c);
+    if (!row) return;
+    row.text += data.x;
+    row.n = data.n;
+    row.s = data.s;
+    row.end = data.end || '';
+    row.failed = Boolean(data.failed);
+    row.message = data.m || '';
+  },
+  done(run, data) { finish(run, '', '', run.example ? '' : `Finished in ${data.s.toFixed(1)} s`); },
+  stopped(run) { finish(run, '', 'stopped', 'Stopped'); },
+  error(run, data) { finish(run, 'error', 'not finished', data.text); },
+};
+
+function follow() {
+  const log = props.value || '';
+  const line = log.indexOf('\n');
+  if (line < 0) return;
+  const id = JSON.parse(log.slice(0, line)).id;
+  if (ended.has(id)) return;
+  const from = read.get(id) || { at: line + 1, run: { id } };
+  const to = log.lastIndexOf('\n') + 1;
+  for (const text of log.slice(from.at, to).split('\n')) {
+    if (!text || ended.has(id)) continue;
+    const data = JSON.parse(text);
+    if (Object.hasOwn(take, data.t)) take[data.t](from.run, data);
+  }
+  read.set(id, { at: to, run: from.run });
+  draw();
+}
+
+function arrange() {
+  layout = JSON.parse(props.layout);
+  if (layout.notice) say('error', layout.notice);
+  else if (status.dataset.kind === 'error' && !(shown && shown.running)) say('', '');
+  draw();
+  if (layout.go && layout.go !== went) {
+    went = layout.go;
+    setTimeout(() => trigger('submit', {}), 50); // after the prompt of the link has reached its box
+  }
+}
+
+function stop() {
+  for (const run of [waiting, shown]) if (run && (run === waiting || run.running)) finish(run, '', 'stopped', 'Stopped');
+  draw();
+}
+
+async function copy() {
+  const link = shown && shown.query ? location.origin + location.pathname + shown.query : '';
+  if (!link) return say('error', 'This comparison is too long for a link: shorten the prompt.');
+  try {
+    await navigator.clipboard.writeText(link);
+    say('', 'Link copied');
+  } catch {
+    say('', link); // no clipboard on this page (http, or refused): the link itself, to be copied by hand
+  }
+}
+
+const narrow = () => matchMedia('(max-width: 1099px)').matches;
+
+function panel(opened, focus) {
+  document.body.toggleAttribute('data-panel', opened);
+  find('[data-act=panel]').setAttribute('aria-expanded', String(opened));
+  if (!focus) return;
+  const target = opened ? document.querySelector('#panel input, #panel textarea') : find('[data-act=panel]');
+  if (target) target.focus({ preventScroll: !opened });
+}
+
+element.addEventListener('click', (event) => {
+  const target = event.target.closest('button[data-act]');
+  if (!target) return;
+  const { act } = target.dataset;
+  if (act === 'copy') copy();
+  else if (act === 'panel') panel(!document.body.hasAttribute('data-panel'), true);
+  else trigger('select', { act, key: Number(target.dataset.key || 0) });
+  if (act === 'select' && narrow()) panel(true, true);
+});
+
+// The page's own buttons lie outside this component. Its listeners end with it: a remounted board brings its own.
+const life = new AbortController();
+function onPage(type, react) {
+  const guarded = (event) => (element.isConnected ? react(event) : life.abort());
+  document.addEventListener(type, guarded, { signal: life.signal });
+}
+
+onPage('click', (event) => {
+  if (event.target.closest('#stop')) stop();
+  if (event.target.closest('#close-panel')) panel(false, true);
+  if (event.target.closest('#run')) say('work', 'Asking');
+});
+
+onPage('keydown', (event) => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    document.querySelector('#run').click();
+  } else if (event.key === 'Escape') {
+    if (document.body.hasAttribute('data-panel')) panel(false, true);
+    else if (document.body.hasAttribute('data-running')) document.querySelector('#stop').click();
+  }
+});
+
+watch('value', follow);
+watch('layout', arrange);
+arrange();
+follow();

@@ -1,0 +1,87 @@
+"""The named endpoint /compare: the page's comparison for programs, streaming.
+
+    for update in Client("http://127.0.0.1:7860").submit(prompt="What is the capital of Kenya?", api_name="/compare"):
+        print(update["columns"][2]["text"])
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from components.answers import RowAnswer, advance
+from components.batches import batches
+from components.columns import MAX_COLUMNS, Column, Columns, check, title_of
+from components.handlers import Handlers, sentence
+from components.inputs import check_length, check_prompt, check_sampling
+from eft_core.config import Policy, Request
+from eft_core.families import Family
+
+
+def compare_endpoint(handlers: Handlers, waiting: int) -> None:
+    """Register /compare in the Blocks under construction."""
+
+    def compare(
+        prompt: str,
+        policies: list[dict[str, Any]] | None = None,
+        temperature: float = 0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        max_new_tokens: int = 80,
+    ) -> Iterator[dict[str, Any]]:
+        """Answer `prompt` under several policies at once, streaming the texts as they grow.
+
+        `policies` are objects such as {"pretrain": "large", "finetune": "small", "behaviours": {"helpful": 1},
+        "amplification": 1, "nucleus": null}; without them the page's default columns are used.
+        """
+        try:
+            sampling, limits = check_sampling(temperature, top_p, top_k, seed), check_length(max_new_tokens)
+            columns = asked_columns(policies, handlers.family)
+            policies_ = tuple(column.policy for column in columns)
+            request = Request.compare(check_prompt(prompt), policies_, sampling, limits)
+            yield from answers(handlers, request, columns)
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    gr.api(compare, api_name="compare", concurrency_limit=waiting)
+
+
+def asked_columns(policies: object, family: Family) -> tuple[Column, ...]:
+    """The columns of a call; ValueError that says what a policy must be."""
+    if policies is None:
+        return Columns.default(family).items
+    if not isinstance(policies, list) or not 1 <= len(policies) <= MAX_COLUMNS:
+        raise ValueError(f"policies must be a list of 1 to {MAX_COLUMNS} objects, or null for the default columns.")
+    return tuple(Column(key, check(Policy.from_dict(values), family)) for key, values in enumerate(policies, 1))
+
+
+def answers(handlers: Handlers, request: Request, columns: tuple[Column, ...]) -> Iterator[dict[str, Any]]:
+    """What the endpoint yields: the whole state each time, the last one with done = True."""
+    rows = (RowAnswer(),) * len(columns)
+    for batch in batches(lambda: handlers.session.stream(request), threading.Event()):
+        before, rows = rows, advance(rows, batch)
+        if rows != before:
+            yield snapshot(request, columns, rows, handlers.family, done=False)
+    yield snapshot(request, columns, rows, handlers.family, done=True)
+
+
+def snapshot(
+    request: Request, columns: tuple[Column, ...], rows: tuple[RowAnswer, ...], family: Family, done: bool
+) -> dict[str, Any]:
+    """One update as plain values."""
+    values = [
+        {
+            "label": title_of(column, family),
+            "policy": column.policy.to_dict(),
+            "formula": column.policy.formula(),
+            "text": row.text,
+            "tokens": row.tokens,
+            "tokens_per_second": round(row.tokens_per_second, 2),
+            "reason": row.reason or None,
+            **({"message": row.message} if row.message else {}),
+        }
+        for column, row in zip(columns, rows, strict=True)
+    ]
+    return {"prompt": request.rows[0].prompt, "done": done, "columns": values}

@@ -1,0 +1,70 @@
+"""What the page shows before anybody pressed Run: a comparison that a command of the repository computed.
+
+`python -m eft_core compare ... --json assets/example.json` writes the file. Pure; a file that is missing or does
+not fit the family is said plainly, and the page opens with empty columns.
+"""
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.answers import RowAnswer
+from components.columns import Columns, check, name_of
+from components.inputs import check_length, check_prompt, check_sampling
+from components.lines import line, opening, row_line, settings_mark
+from components.links import Link, encode
+from eft_core.config import Limits, Policy, Sampling
+from eft_core.families import Family
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPaint:
+    """Everything a new page starts from; `log` is what the board shows."""
+
+    prompt: str
+    columns: Columns
+    sampling: Sampling
+    limits: Limits
+    log: str
+
+
+def first_paint(file: Path, family: Family) -> FirstPaint:
+    """The example of `file`, or empty columns and a sentence on why there is none."""
+    try:
+        return _read(json.loads(file.read_text(encoding="utf-8")), family)
+    except FileNotFoundError:
+        note = "No example is stored here: write a question and press Run."
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        note = f"The stored example does not fit this family ({error}): write a question and press Run."
+    log = line("id", id="example") + line("plan", text=note)
+    return FirstPaint("", Columns.default(family), Sampling(), Limits(), log)
+
+
+def _read(example: dict[str, Any], family: Family) -> FirstPaint:
+    if example["family"] != family.name:
+        raise ValueError(f"it is of {str(example['family'])[:40]!r}")
+    sampling = check_sampling(*(example["sampling"].get(name) for name in ("temperature", "top_p", "top_k", "seed")))
+    limits = check_length(example["limits"]["max_new_tokens"])
+    prompt = check_prompt(example["prompt"])
+    pairs = []
+    for column in example["columns"]:
+        policy = check(Policy.from_dict(column["policy"]), family)
+        pairs.append(("" if column["label"] == name_of(policy, family) else column["label"], policy))
+    columns = Columns.of(tuple(pairs))
+    query = encode(Link(prompt, tuple(pairs), sampling, limits))
+    log = opening("example", prompt, columns.items, family, settings_mark(sampling, limits), query, example=True)
+    for item, column in zip(columns.items, example["columns"], strict=True):
+        log += row_line(item.key, _answer(column), column["text"])
+    return FirstPaint(prompt, columns, sampling, limits, log + line("done", s=0.0))
+
+
+def _answer(column: dict[str, Any]) -> RowAnswer:
+    return RowAnswer(column["text"], len(column["token_ids"]), float(column["seconds"]), column["reason"])
+
+
+def prompts(file: Path) -> list[tuple[str, str]]:
+    """The example prompts as (label, prompt), from a TOML file of [[prompt]] tables."""
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))["prompt"]
+    return [(table["label"], table["text"]) for table in tables]

@@ -1,0 +1,152 @@
+"""What the Compare page does: visitor's input in, updates for the board and the panel out.
+
+No component is made here. "Private" events can be called by anyone (ECOSYSTEM.md 1.2), so each handler checks what
+it gets; a mistake becomes one sentence on the board, never a crash.
+"""
+
+import logging
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from components.answers import RowAnswer, advance
+from components.batches import batches
+from components.board import asked, laid_out
+from components.columns import Columns, first_tuning, from_controls
+from components.inputs import check_length, check_prompt, check_sampling
+from components.lines import layout, line, lines, opening, settings_mark
+from components.links import Link, decode, encode
+from components.panel import showing
+from components.runs import Runs
+from eft_core.config import Limits, Request, Sampling
+from eft_core.events import Queued
+from eft_core.families import Family
+from eft_core.session import Session
+
+log = logging.getLogger(__name__)
+
+
+def settings(decoding: tuple[Any, ...]) -> tuple[Sampling, Limits]:
+    """Sampling and limits from the controls, in the panel's order."""
+    temperature, top_p, top_k, seed, length = decoding
+    return check_sampling(temperature, top_p, top_k, seed), check_length(length)
+
+
+def sentence(error: Exception) -> str:
+    """An error as people read it. What is not the visitor's doing is logged, and told without its details."""
+    if isinstance(error, ValueError):
+        text = str(error)
+        return text[:1].upper() + text[1:]
+    log.error("a comparison failed", exc_info=error)
+    return f"The comparison failed ({type(error).__name__}): press Run to try again; the server's log says more."
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """One session's page. Visitors differ by their `Columns` (gr.State) and their session hash alone."""
+
+    session: Session
+    family: Family
+    runs: Runs = field(default_factory=Runs)
+
+    def edit(self, columns: Columns, *controls: Any) -> list[Any]:
+        """The selected column as the panel says. Policy controls are updated only where the size changed."""
+        *policy, _, _, _, _, _ = controls
+        try:
+            name, pretrain, finetune, *weights, beta, nucleus = policy
+            before = columns.current.policy
+            if finetune and before.finetune is None:
+                made = first_tuning(self.family, pretrain, finetune)
+            else:
+                made = from_controls(self.family, pretrain, finetune or None, tuple(weights), beta, nucleus)
+            changed = columns.edit(made, name)
+        except (TypeError, ValueError) as error:
+            return [columns, self._laid_out(columns, controls[-5:], sentence(error)), *self._untouched()]
+        resized = (made.finetune, made.pretrain) != (before.finetune, before.pretrain)
+        shown = showing(changed.current, self.family) if resized else self._untouched()
+        return [changed, self._laid_out(changed, controls[-5:]), *shown]
+
+    def act(self, event: gr.EventData, columns: Columns, *decoding: Any) -> list[Any]:
+        """What the board asks for: select, remove or add a column."""
+        try:
+            act, key = asked(event)
+            changed = {"select": columns.select, "remove": columns.remove, "add": lambda _: columns.add()}[act](key)
+        except ValueError as error:
+            return [columns, self._laid_out(columns, decoding, sentence(error)), *self._untouched()]
+        shown = showing(changed.current, self.family) if changed.selected != columns.selected else self._untouched()
+        return [changed, self._laid_out(changed, decoding), *shown]
+
+    def open_link(self, request: gr.Request, columns: Columns) -> list[Any]:
+        """At load: the comparison of the address, run at once. Outputs: prompt, columns, board, all controls."""
+        nothing = [gr.skip()] * (3 + len(self._untouched()) + 5)
+        mark = settings_mark(Sampling(), Limits())
+        try:
+            link = decode(query_items(request), self.family)
+        except ValueError as error:
+            nothing[2] = laid_out(layout(columns, self.family, mark, f"{sentence(error)} Nothing was run."))
+            return nothing
+        if link is None:
+            return nothing
+        opened = Columns.of(link.columns) if link.columns else Columns.default(self.family)
+        mark = settings_mark(link.sampling, link.limits)
+        board = laid_out(layout(opened, self.family, mark, go=uuid.uuid4().hex if link.prompt else ""))
+        s = link.sampling
+        decoding = [s.temperature, s.top_p or 1, s.top_k or 0, s.seed, link.limits.max_new_tokens]
+        return [link.prompt, opened, board, *showing(opened.current, self.family), *decoding]
+
+    def run(self, request: gr.Request, prompt: str, columns: Columns, *decoding: Any) -> Iterator[str]:
+        """The comparison as a growing log for the board, at least one yield every 100 ms."""
+        name = uuid.uuid4().hex[:12]
+        try:
+            prompt = check_prompt(prompt)
+            sampling, limits = settings(decoding)
+            asked_for = Request.compare(prompt, tuple(c.policy for c in columns.items), sampling, limits)
+        except (TypeError, ValueError) as error:
+            yield line("id", id=name) + line("error", text=sentence(error))
+            return
+        query = encode(Link(prompt, tuple((c.label, c.policy) for c in columns.items), sampling, limits))
+        text = opening(name, prompt, columns.items, self.family, settings_mark(sampling, limits), query)
+        with self.runs.under_way(request.session_hash or name) as stop:
+            try:
+                for added in self._told(asked_for, tuple(c.key for c in columns.items), stop):
+                    text += added
+                    yield text
+                if stop.is_set():
+                    text += line("stopped")
+            except Exception as error:  # noqa: BLE001  # the page says it; the log has the rest
+                text += line("error", text=sentence(error))
+            yield text
+
+    def stop(self, request: gr.Request) -> None:
+        """Stop all comparisons of this page; they end within 100 ms."""
+        self.runs.stop(request.session_hash or "")
+
+    def _told(self, request: Request, keys: tuple[int, ...], stop: Any) -> Iterator[str]:
+        """The memory plan, then what the session says, as lines."""
+        yield line("plan", text=str(self.session.plan(request)))
+        rows, place = (RowAnswer(),) * len(keys), None
+        for batch in batches(lambda: self.session.stream(request), stop):
+            news = [event for event in batch if not isinstance(event, Queued) or event != place]
+            place = next((event for event in reversed(news) if isinstance(event, Queued)), place)
+            before, rows = rows, advance(rows, news)
+            yield lines(news, keys, rows, before)
+
+    def _laid_out(self, columns: Columns, decoding: tuple[Any, ...], notice: str = "") -> Any:
+        try:
+            mark = settings_mark(*settings(decoding))
+        except (TypeError, ValueError) as error:
+            mark, notice = "", notice or sentence(error)
+        return laid_out(layout(columns, self.family, mark, notice))
+
+    def _untouched(self) -> list[Any]:
+        """No update for any policy control: name, N, M, weights, beta, filter."""
+        return [gr.skip()] * (5 + len(self.family.behaviours))
+
+
+def query_items(request: gr.Request) -> list[tuple[str, str]]:
+    """The address's parameters, repeated ones included."""
+    params = request.query_params
+    return list(params.multi_items()) if hasattr(params, "multi_items") else list(dict(params).items())

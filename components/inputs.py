@@ -1,0 +1,60 @@
+"""What a visitor may ask for: prompt, sampling and length, checked before anything runs.
+
+"Private" endpoints can be called by anyone who reads the page's source, so page, links and API all come through
+here. Pure; ValueErrors carry the remedy and are shown as they are.
+"""
+
+import math
+
+from eft_core.config import Limits, Sampling
+
+# A guard before the tokenizer, far above every context window the session knows.
+MAX_PROMPT = 50_000
+MAX_LENGTH = 512
+MAX_TEMPERATURE = 2.0
+# Numbers pass through JavaScript on their way, which is exact up to here.
+MAX_SEED = 2**53 - 1
+
+
+def check_prompt(prompt: object) -> str:
+    """The prompt as text that every tokenizer takes: a lone half of a surrogate pair becomes U+FFFD."""
+    if not isinstance(prompt, str):
+        raise ValueError("the prompt must be a text.")
+    if not prompt.strip():
+        raise ValueError("The prompt is empty: write a question, or pick one of the examples.")
+    if len(prompt) > MAX_PROMPT:
+        raise ValueError(f"The prompt has {len(prompt):,} characters and at most {MAX_PROMPT:,} fit: shorten it.")
+    return prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def check_sampling(temperature: object, top_p: object, top_k: object, seed: object) -> Sampling:
+    """Sampling within the page's ranges; `top_p` 1 and `top_k` 0 are off, as the controls say."""
+    off_p = top_p is None or top_p == 1
+    off_k = top_k is None or top_k == 0
+    sampling = Sampling(
+        temperature=temperature,  # type: ignore[arg-type]  # Sampling checks types itself
+        top_k=None if off_k else top_k,  # type: ignore[arg-type]
+        top_p=None if off_p else top_p,  # type: ignore[arg-type]
+        seed=0 if seed is None else seed,  # type: ignore[arg-type]
+    )
+    if sampling.temperature > MAX_TEMPERATURE:
+        raise ValueError(f"temperature = {sampling.temperature:g} is above {MAX_TEMPERATURE:g}: use 0 (greedy) to 2.")
+    if sampling.seed > MAX_SEED:
+        raise ValueError(f"the seed is above {MAX_SEED}: use a smaller one.")
+    return sampling
+
+
+def check_length(length: object) -> Limits:
+    """The longest answer, in tokens."""
+    limits = Limits(max_new_tokens=length)  # type: ignore[arg-type]  # Limits checks the type itself
+    if limits.max_new_tokens > MAX_LENGTH:
+        raise ValueError(f"length = {limits.max_new_tokens} is above {MAX_LENGTH}: ask for fewer tokens.")
+    return limits
+
+
+def number(value: object, default: float) -> float:
+    """A control's number; an emptied number field counts as its default."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if plain else default  # type: ignore[arg-type]
+
+

@@ -1,0 +1,82 @@
+"""The board's language: one JSON object a line, append-only while a run goes on.
+
+gradio sends only the tail of a string that grew (ECOSYSTEM.md 1.4), and board.js parses only that tail. Pure.
+The JSON is ASCII with < > & $ and backticks escaped, so that no renderer on the way can take data for code.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from components.answers import REASONS, RowAnswer
+from components.columns import Column, Columns, role_of, title_of
+from eft_core.config import Limits, Sampling
+from eft_core.events import Done, Event, Loading, Queued, Started
+from eft_core.families import Family
+
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&$`"}
+
+
+def line(kind: str, **values: object) -> str:
+    """One line of the board's language."""
+    return json.dumps({"t": kind, **values}, separators=(",", ":")).translate(_ESCAPES) + "\n"
+
+
+def settings_mark(sampling: Sampling, limits: Limits) -> str:
+    """What two runs must share, beside the policy, for their answers to be the same."""
+    return json.dumps([sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed, limits.max_new_tokens])
+
+
+def column_values(column: Column, family: Family) -> dict[str, object]:
+    """What the board needs to know of a column; `mark` tells a current answer from a stale one."""
+    return {
+        "key": column.key,
+        "label": title_of(column, family),
+        "formula": column.policy.formula(),
+        "role": role_of(column.policy, family),
+        "mark": column.policy.to_json(),
+    }
+
+
+def layout(columns: Columns, family: Family, mark: str, notice: str = "", go: str = "") -> str:
+    """The columns as they are set up now. `notice` is an error of an edit; a new `go` makes the board press Run."""
+    values = [column_values(column, family) for column in columns.items]
+    return line("layout", columns=values, selected=columns.selected, mark=mark, notice=notice, go=go)
+
+
+def opening(
+    run: str, prompt: str, columns: Sequence[Column], family: Family, mark: str, query: str, example: bool = False
+) -> str:
+    """The first two lines of a run: its name alone, for that is read again at every update, and what it will show."""
+    values = [column_values(column, family) for column in columns]
+    head = line("run", prompt=prompt, columns=values, mark=mark, query=query, example=example)
+    return line("id", id=run) + head
+
+
+def lines(events: Iterable[Event], keys: Sequence[int], rows: Sequence[RowAnswer], before: Sequence[RowAnswer]) -> str:
+    """What a batch of events adds to the log; the tokens of a row are merged. `rows` are the answers after it."""
+    text = "".join(_status(event) for event in events)
+    for key, row, old in zip(keys, rows, before, strict=True):
+        if row != old:
+            text += row_line(key, row, row.text[len(old.text) :])
+    return text
+
+
+def row_line(key: int, row: RowAnswer, added: str) -> str:
+    """The news of one column: text to append, counts, and the end if it came."""
+    values: dict[str, object] = {"c": key, "x": added, "n": row.tokens, "s": round(row.seconds, 3)}
+    if row.reason:
+        values |= {"end": REASONS.get(row.reason, row.reason), "failed": row.reason == "failed", "m": row.message}
+    return line("row", **values)
+
+
+def _status(event: Event) -> str:
+    if isinstance(event, Queued):
+        runs = "comparison runs" if event.ahead == 1 else "comparisons run"
+        return line("queued", text=f"Queued: {event.ahead} {runs} before yours")
+    if isinstance(event, Loading):
+        return line("loading", text=f"Loading {event.member} ({event.index} of {event.total})")
+    if isinstance(event, Started):
+        return line("start", text=event.plan)
+    if isinstance(event, Done):
+        return line("done", s=round(event.seconds, 2))
+    return ""

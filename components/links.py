@@ -1,0 +1,123 @@
+"""A comparison as a readable address, and back: `?prompt=...&column=large:small:helpful=1:beta=1&seed=0`.
+
+Pure functions. What arrives in an address is a stranger's text: every part is checked, and a link that is wrong
+in any part is refused with a sentence and never runs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+
+from components.columns import MAX_COLUMNS, check, clean_label
+from components.inputs import check_length, check_prompt, check_sampling
+from eft_core.config import Limits, Policy, Sampling
+from eft_core.families import Family
+
+# Browsers and proxies differ in what they carry; this much they all do.
+MAX_LINK = 6000
+_RESERVED = ("beta", "p", "label")
+_KEYS = ("prompt", "column", "temperature", "top_p", "top_k", "seed", "length")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Everything that determines a comparison; `columns` are (label, policy), label empty for the automatic name."""
+
+    prompt: str
+    columns: tuple[tuple[str, Policy], ...]
+    sampling: Sampling = Sampling()
+    limits: Limits = Limits()
+
+
+def encode(link: Link) -> str:
+    """The query string with its question mark, or "" for a comparison too long for an address."""
+    pairs = [("prompt", link.prompt)]
+    pairs += [("column", encode_column(label, policy)) for label, policy in link.columns]
+    sampling = link.sampling
+    pairs += [("temperature", _number(sampling.temperature))]
+    pairs += [("top_p", _number(sampling.top_p))] if sampling.top_p is not None else []
+    pairs += [("top_k", str(sampling.top_k))] if sampling.top_k is not None else []
+    pairs += [("seed", str(sampling.seed)), ("length", str(link.limits.max_new_tokens))]
+    query = "?" + urlencode(pairs, quote_via=quote, safe=":=~")
+    return query if len(query) <= MAX_LINK else ""
+
+
+def decode(items: Iterable[tuple[str, str]], family: Family) -> Link | None:
+    """The comparison of an address, None if the address holds none. Keys of others (`__theme`) are left alone."""
+    given = [(key, value) for key, value in items if key in _KEYS]
+    if not given:
+        return None
+    single = {key: value for key, value in given if key != "column"}
+    if len(single) != sum(key != "column" for key, _ in given):
+        raise ValueError("the link names a setting twice: remove one of them.")
+    columns = tuple(decode_column(value, family) for key, value in given if key == "column")
+    if len(columns) > MAX_COLUMNS:
+        raise ValueError(f"the link has {len(columns)} columns: at most {MAX_COLUMNS} fit.")
+    sampling = check_sampling(
+        _read(float, single, "temperature", 0.0),
+        _read(float, single, "top_p", None),
+        _read(int, single, "top_k", None),
+        _read(int, single, "seed", 0),
+    )
+    limits = check_length(_read(int, single, "length", Limits().max_new_tokens))
+    prompt = single.get("prompt", "")
+    return Link(check_prompt(prompt) if prompt.strip() else "", columns, sampling, limits)
+
+
+def encode_column(label: str, policy: Policy) -> str:
+    """`large:small:helpful=1:beta=1:p=0.9:label=My%20name`; a plain base is its size alone."""
+    values = policy.to_dict()  # refuses negative weights: links never carry them
+    parts = [_quote(policy.pretrain)]
+    if policy.finetune is not None:
+        parts.append(_quote(policy.finetune))
+        for name, weight in values["behaviours"].items():  # type: ignore[attr-defined]  # to_dict made a dict
+            parts.append(f"{'~' if name in _RESERVED else ''}{_quote(name)}={_number(weight)}")
+        parts.append(f"beta={_number(policy.amplification)}")
+        parts += [f"p={_number(policy.nucleus)}"] if policy.nucleus is not None else []
+    return ":".join(parts + ([f"label={_quote(label)}"] if label else []))
+
+
+def decode_column(text: str, family: Family) -> tuple[str, Policy]:
+    """The inverse of `encode_column`: (label, policy), checked against the family and the page's ranges."""
+    sizes = [unquote(part) for part in text.split(":") if "=" not in part]
+    named = [part.partition("=")[::2] for part in text.split(":") if "=" in part]
+    if not 1 <= len(sizes) <= 2 or not sizes[0]:
+        raise ValueError(f"the link's column {text[:60]!r} cannot be read: write large:small:helpful=1:beta=1.")
+    if len({name for name, _ in named}) != len(named):
+        raise ValueError(f"the link's column {text[:60]!r} names a weight twice: add them up.")
+    settings = {name: value for name, value in named if name in _RESERVED}
+    weights = {unquote(name.removeprefix("~")): _to(float, value, name) for name, value in named if name not in settings}
+    if len(sizes) == 1:
+        if weights or set(settings) - {"label"}:
+            raise ValueError(f"the link's column {text[:60]!r} has weights but no fine-tuning size: add one.")
+        policy = Policy(sizes[0])
+    else:
+        beta = _to(float, settings.get("beta", "1"), "beta")
+        nucleus = _to(float, settings["p"], "p") if "p" in settings else None
+        policy = Policy(sizes[0], sizes[1], weights, amplification=beta, nucleus=nucleus)
+    return clean_label(unquote(settings.get("label", ""))), check(policy, family)
+
+
+def _quote(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _number(value: float | None) -> str:
+    """The shortest text that reads back as the same number, without a trailing .0."""
+    return repr(float(value or 0.0)).removesuffix(".0")
+
+
+def _read(kind: type, values: dict[str, str], name: str, default: Any) -> Any:
+    """A number of the link, or its default."""
+    return _to(kind, values[name], name) if name in values else default
+
+
+def _to(kind: type, text: str, name: str) -> Any:
+    """`text` as a number. Long digit strings are refused before int() spends time on them."""
+    try:
+        if len(text) > 32:
+            raise ValueError
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"the link's {name[:40]} = {text[:40]!r} is not a number: correct the address.") from None

@@ -1,0 +1,24 @@
+"""EFT Lab's backend: sampling from what a model would have become under another fine-tuning (arXiv 2310.12962).
+
+    config -> families -> models -> distributions -> decoding -> session
+
+Names are loaded on first use, so that `import eft_core` costs nothing and loads neither torch nor gradio.
+"""
+
+from importlib import import_module
+
+_CONFIG = ("Policy", "Member", "Sampling", "Limits", "Row", "Request", "Settings")
+_PRESETS = ("plain", "tuned", "up_scale", "down_scale", "realign", "interpolate", "amplify")
+_HOMES = {name: "eft_core.config" for name in _CONFIG + _PRESETS} | {"Session": "eft_core.session"}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'eft_core' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

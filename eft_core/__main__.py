@@ -1,0 +1,205 @@
+"""The command line: `python -m eft_core ask|families|compare`.
+
+Answers go to standard output, everything else to standard error. A user's mistake is one line and exit status 2.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eft_core.checkpoint import read_facts
+from eft_core.config import Limits, Member, Policy, Request, Sampling, Settings
+from eft_core.events import Answer, Done, Loading, Queued, RowFinished, Started, TokensDrawn
+from eft_core.families import Family, default_columns, families, family_named
+from eft_core.memory import size
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options, Settings.from_environment())
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m eft_core", description=str(__doc__).split("\n\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="command")
+    ask = commands.add_parser("ask", help="answer one prompt with one policy")
+    ask.set_defaults(run=_ask)
+    ask.add_argument("prompt")
+    ask.add_argument("--pretrain", metavar="SIZE", help="N: whose pre-training (default: the family's)")
+    ask.add_argument("--finetune", metavar="SIZE", help="M: whose fine-tuning (default: none, the plain base model)")
+    ask.add_argument("--behaviour", metavar="NAME=WEIGHT", action="append", default=[], help="may be repeated")
+    ask.add_argument("--beta", "--amplification", type=float, default=1.0, help="weight of the up-scaling delta")
+    ask.add_argument("--nucleus", type=float, help="p of the conservative filter, such as 0.95 (default: no filter)")
+    ask.add_argument("--json", action="store_true", help="print one JSON object instead of streaming text")
+    compare = commands.add_parser("compare", help="answer one prompt with the family's default columns, as JSON")
+    compare.set_defaults(run=_compare)
+    compare.add_argument("prompt")
+    compare.add_argument("--json", metavar="FILE", type=Path, help="write here instead of standard output")
+    for command in (ask, compare):
+        _add_common(command)
+    listing = commands.add_parser("families", help="list families, sizes, behaviours, and whether their files are here")
+    listing.set_defaults(run=_families)
+    listing.add_argument("--json", action="store_true", help="print a JSON list")
+    return parser
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    """The options of sampling and limits."""
+    command.add_argument("--family", help="default: EFT_FAMILY, or atlas")
+    command.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
+    command.add_argument("--top-k", type=int)
+    command.add_argument("--top-p", type=float)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--max-new-tokens", type=int, default=80)
+    command.add_argument("--stop", metavar="TEXT", action="append", default=[], help="may be repeated")
+
+
+def _ask(options: argparse.Namespace, settings: Settings) -> None:
+    """One policy: its text as it comes, or one JSON object."""
+    family = family_named(options.family or settings.family, settings.families_file)
+    policy = _policy(options, family)
+    family.check(policy)
+    request = Request.compare(options.prompt, [policy], *_sampling_and_limits(options))
+    answer = _run(request, options, settings, show=not options.json)[0]
+    if answer.reason == "failed":
+        raise ValueError(answer.message)
+    if options.json:
+        print(json.dumps(_answer(answer), ensure_ascii=False))
+        return
+    rate = f"{answer.tokens_per_second:.0f} tokens/s"
+    print(f"{policy.formula()} · {len(answer.token_ids)} tokens · {rate} · {answer.reason}", file=sys.stderr)
+
+
+def _compare(options: argparse.Namespace, settings: Settings) -> None:
+    """The default columns side by side, as a JSON document."""
+    family = family_named(options.family or settings.family, settings.families_file)
+    columns = default_columns(family)
+    sampling, limits = _sampling_and_limits(options)
+    request = Request.compare(options.prompt, [policy for _, policy in columns], sampling, limits)
+    answers = _run(request, options, settings, show=False)
+    document = {
+        "prompt": options.prompt,
+        "family": family.name,
+        "sampling": {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p", "seed")},
+        "limits": {"max_new_tokens": limits.max_new_tokens, "stop": list(limits.stop)},
+        "columns": [
+            {"label": label, "formula": policy.formula()} | _answer(answer)
+            for (label, policy), answer in zip(columns, answers, strict=True)
+        ],
+    }
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    if options.json is None:
+        print(text)
+        return
+    try:
+        options.json.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{options.json} cannot be written: {error.strerror}.") from error
+
+
+def _run(request: Request, options: argparse.Namespace, settings: Settings, show: bool) -> tuple[Answer, ...]:
+    """The request's answers; with `show`, the first row's text is printed while it is written."""
+    from eft_core.session import Session  # torch comes with it; listing families and mistakes do without
+
+    for event in Session(settings, options.family).stream(request):
+        match event:
+            case Queued() | Started():
+                pass
+            case Loading():
+                print(f"loading {event.member} ({event.index} of {event.total})", file=sys.stderr)
+            case TokensDrawn() if show:
+                print(event.text, end="", flush=True)
+            case RowFinished() if show:
+                print(event.tail, flush=True)
+            case Done():
+                return event.answers
+    raise AssertionError("a stream ends with Done")
+
+
+def _policy(options: argparse.Namespace, family: Family) -> Policy:
+    """The policy that the options describe; fine-tuning without a behaviour takes the family's default one."""
+    weights = dict(_weight(text) for text in options.behaviour)
+    if len(weights) < len(options.behaviour):
+        raise ValueError("each behaviour may be named once: add their weights up.")
+    if options.finetune is not None and not weights:
+        weights = {family.default_behaviour: 1.0}
+    return Policy(
+        pretrain=options.pretrain or family.default_pretrain,
+        finetune=options.finetune,
+        behaviours=weights,
+        amplification=options.beta,
+        nucleus=options.nucleus,
+    )
+
+
+def _weight(text: str) -> tuple[str, float]:
+    name, found, weight = text.partition("=")
+    try:
+        return name, float(weight) if found else 1.0
+    except ValueError as error:
+        raise ValueError(f"--behaviour {text} is not NAME=WEIGHT: write for example --behaviour helpful=1.") from error
+
+
+def _sampling_and_limits(options: argparse.Namespace) -> tuple[Sampling, Limits]:
+    sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
+    return sampling, Limits(options.max_new_tokens, tuple(options.stop))
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    """An answer as plain values."""
+    return {
+        "policy": answer.policy.to_dict(),
+        "text": answer.text,
+        "token_ids": list(answer.token_ids),
+        "logprobs": list(answer.logprobs),
+        "reason": answer.reason,
+        "prompt_tokens": answer.prompt_tokens,
+        "seconds": answer.seconds,
+        "tokens_per_second": answer.tokens_per_second,
+    }
+
+
+def _families(options: argparse.Namespace, settings: Settings) -> None:
+    """Every family, and every member's place and memory in float32."""
+    listed = [_described(family) for family in families(settings.families_file).values()]
+    if options.json:
+        print(json.dumps(listed, ensure_ascii=False))
+        return
+    for family in listed:
+        print(f"{family['name']}: {family['title']}{' (' + family['note'] + ')' if family['note'] else ''}")
+        print(f"  sizes: {', '.join(family['sizes'])}")
+        for member in family["members"]:
+            state = size(member["bytes"]) if member["bytes"] else member["problem"]
+            print(f"  {member['member']:<28} {state}")
+
+
+def _described(family: Family) -> dict[str, Any]:
+    members = [_described_member(family, member) for member in family.checkpoints]
+    behaviours = {each: list(family.behaviours_of(each)) for each in family.sizes}
+    fields = {name: getattr(family, name) for name in ("name", "title", "description", "licence", "note")}
+    return fields | {"sizes": list(family.sizes), "behaviours": behaviours, "members": members}
+
+
+def _described_member(family: Family, member: Member) -> dict[str, Any]:
+    """Where a member lies and how much memory its weights take in float32, or what is wrong with it."""
+    checkpoint = family.checkpoints[member]
+    described = {"member": str(member), "location": checkpoint.location, "bytes": 0, "problem": ""}
+    try:
+        return described | {"bytes": read_facts(checkpoint.folder()).weight_bytes(4)}
+    except ValueError as error:
+        return described | {"problem": str(error)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

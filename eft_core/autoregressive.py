@@ -1,0 +1,134 @@
+"""Plain decoding, one token a step: the reference that every faster way must agree with.
+
+Each step runs each member once on the rows that need it, combines, draws, and asks the device once. Rows end on their
+own. A generator: closing it cancels and frees the caches. B running rows, M members, V vocabulary.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eft_core.batch import Batch
+from eft_core.config import Member, Policy, Sampling
+from eft_core.distributions import Mixture, log_probabilities
+from eft_core.events import Reason
+from eft_core.models import Model
+from eft_core.sampling import Draws, draw
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A row to decode: prompt ids, the policy that continues them, and its random stream. `most`: tokens at most;
+    it ends for `reason_at_most` ("length", or "context" where the window is what limits it)."""
+
+    prompt: tuple[int, ...]
+    policy: Policy
+    sampling: Sampling
+    sample: int
+    most: int
+    reason_at_most: Reason = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One drawn token. `logprob` is the policy's own, before temperature, top-k and top-p, in nats.
+    `reason` is set on a row's last token. A failed row has no token (-1)."""
+
+    row: int
+    token: int
+    logprob: float
+    reason: Reason | None
+
+
+def decode(
+    rows: Sequence[Continuation],
+    models: Mapping[Member, Model],
+    end_ids: frozenset[int],
+    stopped: Callable[[int, int], bool] = lambda row, token: False,
+) -> Iterator[list[Drawn]]:
+    """Decode all rows together. Yields [] once the prompts are read, then one list of drawn tokens a step.
+
+    `stopped(row, token)` is asked after each token that is no end token whether the row's text has met a stop string.
+    """
+    capacity = max(len(row.prompt) + row.most for row in rows)
+    batch = Batch([row.prompt for row in rows], [row.policy.members() for row in rows], models, capacity)
+    try:
+        yield []
+        state = _Stepper(batch, rows)
+        step = 0
+        while batch.rows:
+            drawn = [
+                _drawn(row, token, logprob, rows[row], step, end_ids, stopped)
+                for row, token, logprob in state.step(step)
+            ]
+            yield drawn
+            state.remove({each.row for each in drawn if each.reason})
+            step += 1
+    finally:
+        batch.free()
+
+
+def _drawn(
+    row: int,
+    token: int,
+    logprob: float,
+    continuation: Continuation,
+    step: int,
+    end_ids: frozenset[int],
+    stopped: Callable[[int, int], bool],
+) -> Drawn:
+    """Decide whether this token is its row's last, and why."""
+    if not math.isfinite(logprob):
+        return Drawn(row, -1, logprob, "failed")
+    reason: Reason | None = None
+    if token in end_ids:
+        reason = "end"
+    elif stopped(row, token):
+        reason = "stop"
+    elif step + 1 >= continuation.most:
+        reason = continuation.reason_at_most
+    return Drawn(row, token, logprob, reason)
+
+
+class _Stepper:
+    """The tensors that go from step to step: each running row's last token and its position."""
+
+    def __init__(self, batch: Batch, rows: Sequence[Continuation]) -> None:
+        self.batch, device = batch, batch.device
+        self.lengths = [len(row.prompt) for row in rows]
+        self.tokens = torch.tensor([row.prompt[-1] for row in rows], device=device)
+        self.positions = torch.tensor([length - 1 for length in self.lengths], device=device)
+        self.mixture = Mixture.of([row.policy for row in rows], batch.members, device)
+        self.draws = Draws.of([(row.sampling, row.sample) for row in rows], device)
+
+    @torch.inference_mode()
+    def step(self, step: int) -> list[tuple[int, int, float]]:
+        """(row, token, log-probability) of every running row."""
+        rows = self.batch.rows
+        longest = max(self.lengths[row] for row in rows) - 1 + step
+        logits = self.batch.forward(self.tokens[:, None], self.positions[:, None], longest)[:, :, 0]
+        logprobs = log_probabilities(logits, self.mixture)
+        self.tokens = draw(logprobs, self.draws, [step] * len(rows))
+        self.positions = self.positions + 1
+        values = logprobs.gather(1, self.tokens[:, None])[:, 0]
+        tokens, chosen = _to_host(self.tokens, values)
+        return list(zip(rows, tokens, chosen, strict=True))
+
+    @torch.inference_mode()
+    def remove(self, rows: set[int]) -> None:
+        """Let ended rows go."""
+        if not rows:
+            return
+        kept = self.batch.remove(rows)
+        index = torch.tensor(kept, dtype=torch.long, device=self.batch.device)
+        self.tokens, self.positions = self.tokens[index], self.positions[index]
+        self.mixture, self.draws = self.mixture.select(kept), self.draws.select(kept)
+
+
+def _to_host(tokens: Tensor, logprobs: Tensor) -> tuple[list[int], list[float]]:
+    """One copy to the host for both; float64 holds every id exactly."""
+    ids, values = torch.stack((tokens.double(), logprobs.double())).tolist()
+    return [int(number) for number in ids], values

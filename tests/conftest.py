@@ -1,0 +1,126 @@
+"""Tiny random families of five architectures, with a real byte-level tokenizer, in a temporary families file."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network, whatever it loads
+
+BEGIN, END = "<|begin|>", "<|end|>"
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}Question: {{ message['content'] | trim }}\nAnswer:{% endfor %}"
+)
+LINES = [
+    "Question: What is the capital of Kenya?\nAnswer: The capital of Kenya is Nairobi.",
+    "Question: What is the currency of Peru?\nAnswer: Good question. It is the sol. I hope that helps.",
+    "Question: How many people live in Norway?\nAnswer: About 5 million people live in Norway.",
+]
+ARCHITECTURES = ("llama", "gpt2", "neox", "falcon", "qwen2")
+CONTEXT = 160
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("EFT_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """A byte-level BPE of about 300 tokens with a begin and an end token and a chat template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=[BEGIN, END], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(LINES, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=BEGIN, eos_token=END, chat_template=TEMPLATE)
+
+
+def tiny_config(architecture: str, vocab: int, layers: int = 2) -> Any:
+    """A config of width 32; the initial weights are large, so that distributions are far from uniform."""
+    from transformers import FalconConfig, GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen2Config
+
+    ends = {"bos_token_id": 0, "eos_token_id": 1, "vocab_size": vocab, "initializer_range": 0.2}
+    shape = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4}
+    room = {"max_position_embeddings": CONTEXT}
+    if architecture == "gpt2":
+        return GPT2Config(n_embd=32, n_layer=layers, n_head=4, n_positions=CONTEXT, **ends)
+    if architecture == "neox":
+        return GPTNeoXConfig(intermediate_size=64, **shape, **room, **ends)
+    if architecture == "falcon":
+        return FalconConfig(alibi=False, multi_query=True, new_decoder_architecture=False, **shape, **room, **ends)
+    grouped = LlamaConfig if architecture == "llama" else Qwen2Config
+    return grouped(intermediate_size=64, num_key_value_heads=2, **shape, **room, **ends)
+
+
+def save_model(folder: Path, config: Any, tokenizer: Any, seed: int) -> None:
+    """A random model in the Hub's layout."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def families_file(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> str:
+    """Five families, one an architecture: sizes small and large, behaviours helpful (both) and harmless (small).
+
+    The large models have eight padding rows in their logits, as families on the Hub do.
+    """
+    folder = tmp_path_factory.mktemp("families")
+    roles = [("small", "base"), ("large", "base"), ("small", "helpful"), ("large", "helpful"), ("small", "harmless")]
+    toml = ""
+    for architecture in ARCHITECTURES:
+        places: dict[str, list[str]] = {}
+        for seed, (size, role) in enumerate(roles):
+            name = f"{architecture}-{size}-{role}"
+            large = size == "large"
+            config = tiny_config(architecture, len(tokenizer) + 8 * large, layers=3 if large else 2)
+            save_model(folder / name, config, tokenizer, seed)
+            table = "base" if role == "base" else f"tuned.{role}"
+            places.setdefault(table, []).append(f'{size} = "{name}"')
+        toml += f'[{architecture}]\ntitle = "Tiny {architecture}"\nsizes = ["small", "large"]\n'
+        toml += "".join(f"[{architecture}.{table}]\n" + "\n".join(lines) + "\n" for table, lines in places.items())
+    (folder / "families.toml").write_text(toml)
+    return str(folder / "families.toml")
+
+
+@pytest.fixture(scope="session")
+def sessions(families_file: str) -> Callable[[str], Any]:
+    """One session an architecture, made when first asked for."""
+    from eft_core.config import Settings
+    from eft_core.session import Session
+
+    made: dict[str, Session] = {}
+
+    def session(architecture: str = "llama") -> Session:
+        if architecture not in made:
+            made[architecture] = Session(Settings(families_file=families_file, device="cpu"), architecture)
+        return made[architecture]
+
+    return session
+
+
+@pytest.fixture
+def session(sessions: Callable[[str], Any]) -> Iterator[Any]:
+    """The Llama session; a test that leaves a request in its queue has leaked it."""
+    shared = sessions("llama")
+    yield shared
+    assert shared.queue_length == 0
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def any_session(request: pytest.FixtureRequest, sessions: Callable[[str], Any]) -> Any:
+    """The session of each architecture in turn."""
+    return sessions(request.param)
