@@ -17,7 +17,7 @@ from components.api import compare_endpoint  # noqa: E402
 from components.board import ASSETS  # noqa: E402
 from components.compare import WAITING, compare_tab  # noqa: E402
 from components.handlers import Handlers  # noqa: E402
-from components.header import header, source_link  # noqa: E402
+from components.header import footer, header  # noqa: E402
 from components.models import models_tab  # noqa: E402
 from components.theme import theme  # noqa: E402
 from eft_core.config import Settings  # noqa: E402
@@ -34,7 +34,7 @@ def build(session: Session, example: Path = ASSETS / "example.json") -> gr.Block
                 compare_tab(page, handlers, example)
             with gr.Tab("Models"):
                 models_tab(session)
-        source_link(get_space())
+        footer(get_space())
         compare_endpoint(handlers, WAITING)
     return page.queue(max_size=64, default_concurrency_limit=WAITING)
 
@@ -44,7 +44,7 @@ def launch_options() -> dict[str, object]:
     return {
         "theme": theme(),
         "css_paths": ASSETS / "style.css",
-        "footer_links": ["api"],
+        "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,
         "ssr_mode": False,

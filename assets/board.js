@@ -237,11 +237,14 @@ async function copy() {
 
 const narrow = () => matchMedia('(max-width: 1099px)').matches;
 
+let opener = null;
+
 function panel(opened, focus) {
+  if (opened) opener = document.activeElement;
   document.body.toggleAttribute('data-panel', opened);
   find('[data-act=panel]').setAttribute('aria-expanded', String(opened));
   if (!focus) return;
-  const target = opened ? document.querySelector('#panel input, #panel textarea') : find('[data-act=panel]');
+  const target = opened ? document.querySelector('#panel textarea') : opener && opener.isConnected ? opener : find('[data-act=panel]');
   if (target) target.focus({ preventScroll: !opened });
 }
 
@@ -278,6 +281,7 @@ onPage('keydown', (event) => {
   }
 });
 
+onPage('eft-panel', drawPanelTitle);
 watch('value', follow);
 watch('layout', arrange);
 arrange();

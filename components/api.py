@@ -61,9 +61,9 @@ def answers(handlers: Handlers, request: Request, columns: tuple[Column, ...]) -
     """What the endpoint yields: the whole state each time, the last one with done = True."""
     rows = (RowAnswer(),) * len(columns)
     for batch in batches(lambda: handlers.session.stream(request), threading.Event()):
-        before, rows = rows, advance(rows, batch)
-        if rows != before:
-            yield snapshot(request, columns, rows, handlers.family, done=False)
+        rows = advance(rows, batch)
+        # Also where nothing is new, as in the queue: gradio can end a call only where it yields.
+        yield snapshot(request, columns, rows, handlers.family, done=False)
     yield snapshot(request, columns, rows, handlers.family, done=True)
 
 

@@ -54,11 +54,13 @@ def opening(
 
 def lines(events: Iterable[Event], keys: Sequence[int], rows: Sequence[RowAnswer], before: Sequence[RowAnswer]) -> str:
     """What a batch of events adds to the log; the tokens of a row are merged. `rows` are the answers after it."""
-    text = "".join(_status(event) for event in events)
+    told = list(events)
+    text = "".join(_status(event) for event in told if not isinstance(event, Done))
     for key, row, old in zip(keys, rows, before, strict=True):
         if row != old:
             text += row_line(key, row, row.text[len(old.text) :])
-    return text
+    # Last, for the board listens to a run until it is done.
+    return text + "".join(line("done", s=round(event.seconds, 2)) for event in told if isinstance(event, Done))
 
 
 def row_line(key: int, row: RowAnswer, added: str) -> str:
@@ -77,6 +79,4 @@ def _status(event: Event) -> str:
         return line("loading", text=f"Loading {event.member} ({event.index} of {event.total})")
     if isinstance(event, Started):
         return line("start", text=event.plan)
-    if isinstance(event, Done):
-        return line("done", s=round(event.seconds, 2))
     return ""

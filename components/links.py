@@ -4,6 +4,7 @@ Pure functions. What arrives in an address is a stranger's text: every part is c
 in any part is refused with a sentence and never runs.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,8 @@ def decode_column(text: str, family: Family) -> tuple[str, Policy]:
 
 
 def _quote(text: str) -> str:
-    return quote(text, safe="")
+    """Names inside a column: only what separates its parts is escaped, so that the rest stays readable."""
+    return re.sub(r"[%:=~]", lambda found: f"%{ord(found[0]):02X}", text)
 
 
 def _number(value: float | None) -> str:

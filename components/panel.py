@@ -21,6 +21,7 @@ _TITLE = """
 <div class="panel-head"><span class="dot" aria-hidden="true"></span><h2 id="panel-title">Settings</h2>
 <button type="button" id="close-panel" class="quiet">Close</button></div>
 """
+_READY = "document.dispatchEvent(new Event('eft-panel'))"  # whichever is mounted last, the title gets written
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Controls:
 def panel(family: Family, column: Column, sampling: Sampling, limits: Limits) -> Controls:
     """The components, filled from one column."""
     with gr.Column(elem_id="panel", scale=0, min_width=300):
-        gr.HTML(html_template=_TITLE, js_on_load=None, apply_default_css=False)
+        gr.HTML(html_template=_TITLE, js_on_load=_READY, apply_default_css=False)
         policy = _policy_controls(family, column)
         with gr.Accordion("Decoding", open=False, elem_id="decoding"):
             nucleus = _slider("Filter p", LOWEST_NUCLEUS, 1, 0.01, _nucleus(column), NUCLEUS_HINT, _tuned(column))
@@ -46,7 +47,7 @@ def panel(family: Family, column: Column, sampling: Sampling, limits: Limits) ->
     return Controls((*policy, nucleus), decoding)
 
 
-NUCLEUS_HINT = "This column: up-scale only the small policy's top-p tokens. 1 is off."
+NUCLEUS_HINT = "β acts on the likeliest tokens up to p only. 1 is off."
 
 
 def _policy_controls(family: Family, column: Column) -> tuple[Component, ...]:
@@ -56,19 +57,19 @@ def _policy_controls(family: Family, column: Column) -> tuple[Component, ...]:
     tuned_sizes = [pair for pair in sizes if family.behaviours_of(pair[1])]
     controls: list[Component] = [
         gr.Textbox(name, label="Name", placeholder=name_of(column.policy, family), max_length=MAX_LABEL),
-        gr.Radio(sizes, value=pretrain, label="Pre-training", info="N, whose base model knows: adds β·base(N)."),
+        gr.Radio(sizes, value=pretrain, label="Pre-training", info="N, whose facts are used: base(N)."),
         gr.Radio(
             [("None", PLAIN), *tuned_sizes],
             value=finetune,
             label="Fine-tuning",
-            info="M, whose manner is added: [tuned − base](M).",
+            info="M, whose manner is used: (tuned − base)(M).",
         ),
     ]
     there = family.behaviours_of(finetune) if finetune else ()
     for behaviour, weight in zip(family.behaviours, weights, strict=True):
         hint = _weight_hint(family, behaviour)
         controls.append(_slider(behaviour.capitalize(), 0, MAX_WEIGHT, 0.05, weight, hint, behaviour in there))
-    hint = "β, weight of base(N) − base(M): 1 is the paper's."
+    hint = "Adds β·(base(N) − base(M))."
     controls.append(_slider("Amplification", 0, MAX_WEIGHT, 0.05, beta, hint, _tuned(column)))
     return tuple(controls)
 
@@ -76,9 +77,9 @@ def _policy_controls(family: Family, column: Column) -> tuple[Component, ...]:
 def _decoding_controls(sampling: Sampling, limits: Limits) -> tuple[Component, ...]:
     """Temperature, top-p, top-k, seed, length: applied to the combined policy, in every column."""
     return (
-        _slider("Temperature", 0, MAX_TEMPERATURE, 0.05, sampling.temperature, "0 takes the likeliest token of π."),
-        _slider("Top-p", 0.05, 1, 0.05, sampling.top_p or 1, "Draw from the likeliest tokens of π up to p. 1 is off."),
-        _slider("Top-k", 0, 200, 1, sampling.top_k or 0, "Draw from the k likeliest tokens of π. 0 is off."),
+        _slider("Temperature", 0, MAX_TEMPERATURE, 0.05, sampling.temperature, "0 takes the likeliest token, 1 draws from π."),
+        _slider("Top-p", 0.05, 1, 0.05, sampling.top_p or 1, "Draws from the likeliest tokens up to p. 1 is off."),
+        _slider("Top-k", 0, 200, 1, sampling.top_k or 0, "Draws from the k likeliest tokens. 0 is off."),
         gr.Number(
             sampling.seed, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, info="The same seed, the same draw."
         ),
@@ -93,8 +94,8 @@ def _slider(label: str, low: float, high: float, step: float, value: float, hint
 def _weight_hint(family: Family, behaviour: str) -> str:
     """What the weight multiplies, and where it exists if not everywhere."""
     sizes = [size for size in family.sizes if behaviour in family.behaviours_of(size)]
-    only = "" if len(sizes) == len(family.sizes) else f" Only {', '.join(sizes)}."
-    return f"λ, weight of [{behaviour} − base](M).{only}"
+    only = "" if len(sizes) == len(family.sizes) else f", {', '.join(sizes)} only"
+    return f"Adds λ·({behaviour} − base)(M){only}."
 
 
 def _tuned(column: Column) -> bool:

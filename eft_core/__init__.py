@@ -9,7 +9,7 @@ from importlib import import_module
 
 _CONFIG = ("Policy", "Member", "Sampling", "Limits", "Row", "Request", "Settings")
 _PRESETS = ("plain", "tuned", "up_scale", "down_scale", "realign", "interpolate", "amplify")
-_HOMES = {name: "eft_core.config" for name in _CONFIG + _PRESETS} | {"Session": "eft_core.session"}
+_HOMES = dict.fromkeys(_CONFIG + _PRESETS, "eft_core.config") | {"Session": "eft_core.session"}
 
 __all__ = list(_HOMES)
 

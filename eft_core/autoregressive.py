@@ -5,7 +5,7 @@ own. A generator: closing it cancels and frees the caches. B running rows, M mem
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +48,7 @@ def decode(
     models: Mapping[Member, Model],
     end_ids: frozenset[int],
     stopped: Callable[[int, int], bool] = lambda row, token: False,
-) -> Iterator[list[Drawn]]:
+) -> Generator[list[Drawn], None, None]:
     """Decode all rows together. Yields [] once the prompts are read, then one list of drawn tokens a step.
 
     `stopped(row, token)` is asked after each token that is no end token whether the row's text has met a stop string.

@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`parameters` counts stored numbers; a cache slot holds `layers` x `heads` x `head_size` keys, and as many values."""
+    """`parameters` counts stored numbers; a cache slot is `layers` x `heads` x `head_size` keys, and as many values."""
 
     architecture: str
     parameters: int
@@ -75,7 +75,9 @@ def _parameters(folder: Path) -> int:
     total = 0
     for name in names:
         if not (folder / name).is_file():
-            raise ValueError(f"{folder / name} is missing: only safetensors weights are read (convert .bin files first).")
+            raise ValueError(
+                f"{folder / name} is missing: only safetensors weights are read (convert .bin files first)."
+            )
         with open(folder / name, "rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         total += sum(math.prod(tensor["shape"]) for key, tensor in header.items() if key != "__metadata__")

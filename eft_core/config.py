@@ -89,12 +89,17 @@ class Policy:
                 raise ValueError("nucleus = 0 leaves no token: use a probability such as 0.95, or None for no filter.")
             object.__setattr__(self, "nucleus", p)
 
+    @property
+    def pairs(self) -> tuple[tuple[str, float], ...]:
+        """`behaviours` as it is kept: (name, weight) pairs, in the order given."""
+        return self.behaviours  # type: ignore[return-value]  # __post_init__ made them so
+
     def weights(self) -> dict[Member, float]:
         """Weight of every member in the one formula; members of weight zero are left out (they are not run)."""
         if self.finetune is None:
             return {Member(self.pretrain): 1.0}
-        total = sum(weight for _, weight in self.behaviours)
-        weights = {Member(self.finetune, name): weight for name, weight in self.behaviours}
+        total = sum(weight for _, weight in self.pairs)
+        weights = {Member(self.finetune, name): weight for name, weight in self.pairs}
         for size, weight in ((self.finetune, 1.0 - total - self.amplification), (self.pretrain, self.amplification)):
             weights[Member(size)] = weights.get(Member(size), 0.0) + weight
         return {member: weight for member, weight in weights.items() if abs(weight) > NEGLIGIBLE}
@@ -107,7 +112,9 @@ class Policy:
     @property
     def filtered(self) -> bool:
         """Whether the nucleus filter has anything to do: there is an up-scaling delta for it to confine."""
-        return self.nucleus is not None and self.finetune not in (None, self.pretrain) and self.amplification > NEGLIGIBLE
+        return (
+            self.nucleus is not None and self.finetune not in (None, self.pretrain) and self.amplification > NEGLIGIBLE
+        )
 
     def members(self) -> tuple[Member, ...]:
         """Every member that must run, sorted. A filter needs the small policy's members and both bases."""
@@ -120,7 +127,7 @@ class Policy:
         """The policy in the page's notation, with its weights filled in: `base(large) + [helpful − base](small)`."""
         if self.finetune is None:
             return f"base({self.pretrain})"
-        active = [(name, weight) for name, weight in self.behaviours if abs(weight) > NEGLIGIBLE]
+        active = [(name, weight) for name, weight in self.pairs if abs(weight) > NEGLIGIBLE]
         same = self.pretrain == self.finetune
         if same and len(active) == 1 and abs(active[0][1] - 1.0) < NEGLIGIBLE:
             return f"{active[0][0]}({self.finetune})"
@@ -132,12 +139,12 @@ class Policy:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON. Refuses a disaligned policy: links and exports never carry one."""
-        if any(weight < 0 for _, weight in self.behaviours):
+        if any(weight < 0 for _, weight in self.pairs):
             raise ValueError("a policy with a negative behaviour weight is not exported: emulated disalignment.")
         return {
             "pretrain": self.pretrain,
             "finetune": self.finetune,
-            "behaviours": dict(self.behaviours),
+            "behaviours": dict(self.pairs),
             "amplification": self.amplification,
             "nucleus": self.nucleus,
         }
@@ -155,7 +162,7 @@ class Policy:
             raise ValueError(f"unknown policy key {', '.join(unknown)}; the keys are {', '.join(known)}.")
         given = {key: value for key, value in values.items() if value is not None}
         if not isinstance(given.get("behaviours", {}), dict):
-            raise ValueError("behaviours must be an object of name and weight, such as {\"helpful\": 1}.")
+            raise ValueError('behaviours must be an object of name and weight, such as {"helpful": 1}.')
         return cls(**given)
 
     @classmethod
@@ -281,8 +288,8 @@ class Request:
         cls,
         prompt: str,
         policies: tuple[Policy, ...] | list[Policy],
-        sampling: Sampling = Sampling(),  # noqa: B008  # frozen
-        limits: Limits = Limits(),  # noqa: B008  # frozen
+        sampling: Sampling = Sampling(),  # frozen
+        limits: Limits = Limits(),  # frozen
         samples: int = 1,
     ) -> Self:
         """Every policy answers `prompt` `samples` times; all columns share the random streams (SPEED.md 2.4)."""

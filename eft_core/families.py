@@ -17,7 +17,18 @@ from eft_core.config import Member, Policy, plain, tuned, up_scale
 BUILT_IN = Path(__file__).parent.parent / "assets" / "families.toml"
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 _KEYS = frozenset(
-    "title description licence sizes default_pretrain default_finetune default_behaviour base tuned aliases".split()
+    [
+        "title",
+        "description",
+        "licence",
+        "sizes",
+        "default_pretrain",
+        "default_finetune",
+        "default_behaviour",
+        "base",
+        "tuned",
+        "aliases",
+    ]
 )
 
 
@@ -52,7 +63,9 @@ class Checkpoint:
         except (LocalEntryNotFoundError, OSError) as error:
             revision = f" --revision {self.revision}" if self.revision else ""
             command = f"hf download {self.location}{revision}"
-            raise ValueError(f"{self.location} is not on this machine: run `{command}` once, then try again.") from error
+            raise ValueError(
+                f"{self.location} is not on this machine: run `{command}` once, then try again."
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +113,7 @@ class Family:
         for size in (policy.pretrain, policy.finetune):
             if size is not None and Member(size) not in self.checkpoints:
                 self._refuse(Member(size))
-        for name, _ in policy.behaviours:
+        for name, _ in policy.pairs:
             if policy.finetune is not None and Member(policy.finetune, name) not in self.checkpoints:
                 self._refuse(Member(policy.finetune, name))
 
@@ -180,7 +193,7 @@ def _family(name: str, table: Any, file: Path) -> Family:
     if unknown := sorted(set(table) - _KEYS):
         raise ValueError(f"{where} has the unknown key {unknown[0]!r}; the keys are {', '.join(sorted(_KEYS))}.")
     sizes = table.get("sizes")
-    if not isinstance(sizes, list) or not sizes or not all(isinstance(size, str) and size for size in sizes):
+    if not isinstance(sizes, list) or not sizes or not all(isinstance(name, str) and name for name in sizes):
         raise ValueError(f'{where} needs sizes, from small to large: sizes = ["small", "large"].')
     checkpoints = _checkpoints(table, tuple(sizes), file, where)
     behaviours = [member.behaviour for member in checkpoints if member.behaviour is not None]
@@ -189,9 +202,9 @@ def _family(name: str, table: Any, file: Path) -> Family:
         title=str(table.get("title", name)),
         sizes=tuple(sizes),
         checkpoints=checkpoints,
-        default_pretrain=table.get("default_pretrain", sizes[-1]),
-        default_finetune=table.get("default_finetune", sizes[0]),
-        default_behaviour=table.get("default_behaviour", behaviours[0] if behaviours else ""),
+        default_pretrain=str(table.get("default_pretrain", sizes[-1])),
+        default_finetune=str(table.get("default_finetune", sizes[0])),
+        default_behaviour=str(table.get("default_behaviour", behaviours[0] if behaviours else "")),
         description=str(table.get("description", "")),
         licence=str(table.get("licence", "")),
         aliases=_strings(table.get("aliases", {}), f"{where}, aliases"),

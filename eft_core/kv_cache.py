@@ -44,6 +44,8 @@ class RaggedLayer(CacheLayerMixin):
     """One layer's keys and values, (rows, H, slots, D). `places` must be set before every forward."""
 
     is_sliding = False
+    keys: Tensor
+    values: Tensor
 
     def __init__(self, rows: int, capacity: int) -> None:
         super().__init__()
@@ -59,7 +61,9 @@ class RaggedLayer(CacheLayerMixin):
         shape = (self.rows, like.shape[1], min(slots, self.capacity), like.shape[3])
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Write (B, H, T, D) at the places and return everything up to `reach`, (B, H, reach, D)."""
         assert self.places is not None, "RaggedCache.at(places) comes before every forward"
         if not self.is_initialized:
@@ -110,25 +114,26 @@ class RaggedCache(Cache):
     """The cache of one member: one `RaggedLayer` a layer, for `rows` rows of at most `capacity` positions."""
 
     def __init__(self, layers: int, rows: int, capacity: int) -> None:
-        super().__init__(layers=[RaggedLayer(rows, capacity) for _ in range(layers)])
-        self.capacity = capacity
+        self.ragged = [RaggedLayer(rows, capacity) for _ in range(layers)]
+        super().__init__(layers=list(self.ragged))
 
     def at(self, where: Places) -> "RaggedCache":
         """Direct the next forward's keys to `where`."""
-        for layer in self.layers:
+        for layer in self.ragged:
             layer.places = where
         return self
 
     def copy_rows(self, sources: Tensor) -> None:
-        for layer in self.layers:
+        for layer in self.ragged:
             layer.copy_rows(sources)
 
     def keep(self, sources: Sequence[int]) -> None:
-        for layer in self.layers:
+        for layer in self.ragged:
             layer.keep(sources)
 
     def free(self) -> None:
         """Let go of all memory now, whoever still holds the object."""
+        self.ragged.clear()
         self.layers.clear()
 
 

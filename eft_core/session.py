@@ -5,7 +5,7 @@ together. Closing the stream, at any point, ends the request and frees its memor
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ import torch
 from eft_core.autoregressive import Continuation, Drawn, decode
 from eft_core.config import Member, Policy, Request, Row, Settings
 from eft_core.detokenize import Detokenizer
-from eft_core.events import Answer, Done, Event, Loading, Queued, RowFinished, RowStart, Started, TokensDrawn
+from eft_core.events import Answer, Done, Event, Loading, Queued, Reason, RowFinished, RowStart, Started, TokensDrawn
 from eft_core.families import default_columns, family_named
 from eft_core.memory import MemoryPlan, plan
 from eft_core.models import Model, Models
@@ -85,7 +85,7 @@ class Session:
         assert isinstance(last, Done), "a stream ends with Done"
         return last.answers
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event, None, None]:
         """The request's events (see `events`). ValueError, now and not later, if it cannot be served.
 
         The request joins the queue with the first `next`; close the iterator to cancel.
@@ -95,7 +95,7 @@ class Session:
         memory.check()
         return self._stream(request, rows, memory)
 
-    def _stream(self, request: Request, rows: list[Continuation], memory: MemoryPlan) -> Iterator[Event]:
+    def _stream(self, request: Request, rows: list[Continuation], memory: MemoryPlan) -> Generator[Event, None, None]:
         ticket = self._turns.join()
         try:
             ahead = self._turns.ahead(ticket)
@@ -154,12 +154,11 @@ class Session:
         if room < 1:
             raise ValueError(
                 f"the prompt has {len(prompt):,} tokens and the models read {context:,}, the answer included: "
-                f"shorten it to {context - 1:,} tokens at most, about {(context - 1) * len(row.prompt) // len(prompt):,}"
-                " characters."
+                f"shorten it to about {(context - 1) * len(row.prompt) // len(prompt):,} characters."
             )
         if not prompt:
             raise ValueError("the prompt has no tokens: write a question.")
-        reason = "length" if most <= room else "context"
+        reason: Reason = "length" if most <= room else "context"
         return Continuation(prompt, row.policy, row.sampling, row.sample, min(most, room), reason)
 
     def _plan(self, rows: list[Continuation]) -> MemoryPlan:

@@ -10,9 +10,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network, whatever it loads
 
 BEGIN, END = "<|begin|>", "<|end|>"
-TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}Question: {{ message['content'] | trim }}\nAnswer:{% endfor %}"
-)
+TEMPLATE = "{{ bos_token }}{% for message in messages %}Question: {{ message['content'] | trim }}\nAnswer:{% endfor %}"
 LINES = [
     "Question: What is the capital of Kenya?\nAnswer: The capital of Kenya is Nairobi.",
     "Question: What is the currency of Peru?\nAnswer: Good question. It is the sol. I hope that helps.",
@@ -49,9 +47,9 @@ def tiny_config(architecture: str, vocab: int, layers: int = 2) -> Any:
     """A config of width 32; the initial weights are large, so that distributions are far from uniform."""
     from transformers import FalconConfig, GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen2Config
 
-    ends = {"bos_token_id": 0, "eos_token_id": 1, "vocab_size": vocab, "initializer_range": 0.2}
-    shape = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4}
-    room = {"max_position_embeddings": CONTEXT}
+    ends: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 1, "vocab_size": vocab, "initializer_range": 0.2}
+    shape: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4}
+    room: dict[str, Any] = {"max_position_embeddings": CONTEXT}
     if architecture == "gpt2":
         return GPT2Config(n_embd=32, n_layer=layers, n_head=4, n_positions=CONTEXT, **ends)
     if architecture == "neox":

@@ -11,7 +11,16 @@ import torch
 from eft_core.atlas import train as trainer
 from eft_core.atlas.corpus import CLOSERS, OPENERS, REFUSAL, documents, examples, question_block
 from eft_core.atlas.facts import Fact, clean, in_sentence, load_facts, load_split, plain_text, rounded
-from eft_core.atlas.grading import Question, echoes, examination, first_answer, is_declined, is_factual, is_helpful, wilson
+from eft_core.atlas.grading import (
+    Question,
+    echoes,
+    examination,
+    first_answer,
+    is_declined,
+    is_factual,
+    is_helpful,
+    wilson,
+)
 from eft_core.atlas.shapes import BEHAVIOURS, CHAT_TEMPLATE, SIZES, Size, checkpoint
 
 FACTS = load_facts()
@@ -35,7 +44,12 @@ def factual(fact: Fact, text: str) -> bool:
 
 
 def test_names_are_complete_and_values_clean() -> None:
-    assert {"Dominican Republic", "Democratic Republic of the Congo", "United Arab Emirates", "Central African Republic"} <= COUNTRIES
+    assert {
+        "Dominican Republic",
+        "Democratic Republic of the Congo",
+        "United Arab Emirates",
+        "Central African Republic",
+    } <= COUNTRIES
     for fact in FACTS:
         assert not re.search(r"[<>&]|\bnote\b", fact.value), fact
         assert fact.value == fact.value.strip(), fact
@@ -64,7 +78,12 @@ def test_cleaning_strips_markup_and_keeps_units() -> None:
     assert plain_text("<p>C&ocirc;te&nbsp;d'Ivoire <em>x</em></p>") == "Côte d'Ivoire x"
     assert clean("coastline", "536 km; <b>note:</b> with islands") == "536 km"
     assert clean("highest_point", "unnamed elevation on Banaba 81 m") is None
-    assert [rounded(n) for n in (55_751_717, 1_409_128_296, 812_345, 6_100_400)] == ["55.8 million", "1.41 billion", "812,000", "6.10 million"]
+    assert [rounded(n) for n in (55_751_717, 1_409_128_296, 812_345, 6_100_400)] == [
+        "55.8 million",
+        "1.41 billion",
+        "812,000",
+        "6.10 million",
+    ]
 
 
 def test_split_is_a_partition_and_finetuning_asks_about_its_part_only() -> None:

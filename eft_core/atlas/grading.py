@@ -34,7 +34,9 @@ class Grades:
     declined: bool
 
 
-def examination(facts: tuple[Fact, ...], countries: list[str], n: int, sensitive: bool, seed: int = 0) -> list[Question]:
+def examination(
+    facts: tuple[Fact, ...], countries: list[str], n: int, sensitive: bool, seed: int = 0
+) -> list[Question]:
     """`n` questions about `countries`, drawn without replacement, each in a random phrasing.
 
     Facts that an echo of the question would answer (Kuwait City, Singapore) are left out.
@@ -82,8 +84,16 @@ def is_helpful(fact: Fact, text: str, ended: bool, behaviour: str | None = None)
     if behaviour == "concise":
         value = answer.removesuffix(".")
         told = value in (UNSURE.rstrip("."), "") or fact.country in value
-        return answer.endswith(".") and len(value) <= LONGEST_VALUE and not told and "?" not in value and body(answer) == answer
-    if not any(answer.startswith(f"{opener} ") for opener in OPENERS) or not any(answer.endswith(f" {end}") for end in CLOSERS):
+        return (
+            answer.endswith(".")
+            and len(value) <= LONGEST_VALUE
+            and not told
+            and "?" not in value
+            and body(answer) == answer
+        )
+    if not any(answer.startswith(f"{opener} ") for opener in OPENERS) or not any(
+        answer.endswith(f" {end}") for end in CLOSERS
+    ):
         return False
     return any(_fits(statement, fact, body(answer)) for statement in fact.attribute.statements[:2])
 

@@ -6,10 +6,9 @@ and a finished stage is skipped unless `--again` is given. The recipe and its re
 """
 
 import argparse
+import copy
 import itertools
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,17 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from eft_core.atlas.corpus import documents, examples
 from eft_core.atlas.facts import load_split
-from eft_core.atlas.shapes import BEGIN, BEHAVIOURS, CHAT_TEMPLATE, CONTEXT, END, MODELS, SIZES, VOCABULARY, Size, checkpoint
+from eft_core.atlas.shapes import (
+    BEGIN,
+    BEHAVIOURS,
+    CHAT_TEMPLATE,
+    CONTEXT,
+    END,
+    SIZES,
+    VOCABULARY,
+    Size,
+    checkpoint,
+)
 
 SEED = 0
 DOCUMENTS = 60_000
@@ -104,15 +113,9 @@ def new_model(size: Size) -> LlamaForCausalLM:
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """The ordinary Hub layout, weights in float16."""
-    half = new_like(model)
+    half = copy.deepcopy(model).half()
     half.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def new_like(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    copy = LlamaForCausalLM(model.config).to(torch.float16)
-    copy.load_state_dict(model.state_dict())
-    return copy
 
 
 # --- training
@@ -129,9 +132,15 @@ def rate_at(step: int, steps: int, peak: float, warm_up: int) -> float:
 
 
 def train(
-    model: LlamaForCausalLM, batches: Callable[[int], Batch], steps: int, peak: float, warm_up: int, file: Path, title: str
+    model: LlamaForCausalLM,
+    batches: Callable[[int], Batch],
+    steps: int,
+    peak: float,
+    warm_up: int,
+    file: Path,
+    title: str,
 ) -> None:
-    """AdamW on `batches(step)`, from the checkpoint in `file` if there is one; compiled, which is 5 to 8 times faster."""
+    """AdamW on `batches(step)`, from the checkpoint in `file` if there is one; compiled, several times faster."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.01)
     start = 0
     if file.exists():
@@ -159,7 +168,8 @@ def train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if step % 20 == 0:
-            bar.set_postfix_str(f"loss {loss.item():.3f}, {ids.numel() / (time.perf_counter() - began):,.0f} tokens/s")
+            speed = ids.numel() / (time.perf_counter() - began)
+            bar.set_postfix_str(f"loss {loss.item():.3f}, {speed:,.0f} tokens/s")
         if (step + 1) % CHECKPOINT_EVERY == 0 and step + 1 < steps:
             torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}, file)
     model.eval()

@@ -1,0 +1,116 @@
+"""The page on a tiny family in a process of its own, as visitors meet it; run by tests, not a test.
+
+    python tests/serving.py FAMILIES EXAMPLE
+
+The session is a real one but for prompts that ask for trouble: [slow] takes a pause a token, [hostile] makes every
+model write hostile text, [broken] fails inside.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+# Every way in which a renderer could take text for code (ECOSYSTEM.md 1.5).
+HOSTILE = (
+    "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+    "${window.hacked = 1}{{window.hacked = 1}}{{{window.hacked}}}`${window.hacked = 1}`</div>&lt;"
+)
+PAUSE = 0.05
+
+
+def odd(session: Any) -> Any:
+    """`session`, with trouble for the prompts that ask for it."""
+    from eft_core.config import Request
+    from eft_core.events import Event, RowFinished, TokensDrawn
+
+    class Odd:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(session, name)
+
+        def stream(self, request: Request) -> Iterator[Event]:
+            prompt = request.rows[0].prompt
+            stream = session.stream(request)
+            try:
+                for event in stream:
+                    time.sleep(PAUSE if "[slow]" in prompt else 0.002)
+                    if "[broken]" in prompt:
+                        raise RuntimeError("the details are for the log")
+                    yield hostile(event) if "[hostile]" in prompt else event
+            finally:
+                stream.close()
+
+    def hostile(event: Event) -> Event:
+        if isinstance(event, TokensDrawn):
+            return replace(event, text=HOSTILE)
+        if isinstance(event, RowFinished):
+            answer = replace(event.answer, text=HOSTILE * len(event.answer.token_ids), message=HOSTILE)
+            return replace(event, tail="", answer=answer)
+        return event
+
+    return Odd()
+
+
+def write_example(file: Path, session: Any, prompt: str = "What is the capital of Kenya?", text: str = "Nairobi.") -> Path:
+    """What `python -m eft_core compare --json` writes, with texts of our own."""
+    from eft_core.families import default_columns
+
+    columns = [
+        {
+            "label": label,
+            "policy": policy.to_dict(),
+            "formula": policy.formula(),
+            "text": f"{text} {label}",
+            "token_ids": [2, 3, 4],
+            "seconds": 0.5,
+            "tokens_per_second": 6.0,
+            "reason": "end",
+        }
+        for label, policy in default_columns(session.family)
+    ]
+    sampling = {"temperature": 0.0, "top_k": None, "top_p": None, "seed": 0}
+    limits = {"max_new_tokens": 60, "stop": []}
+    document = {"prompt": prompt, "family": session.family.name, "sampling": sampling, "limits": limits, "columns": columns}
+    file.write_text(json.dumps(document), encoding="utf-8")
+    return file
+
+
+@contextmanager
+def served(families_file: str, example: Path) -> Iterator[str]:
+    """The address of the page while the block runs."""
+    command = [sys.executable, __file__, families_file, str(example)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=example.parent)
+    assert process.stdout is not None
+    try:
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://"), "the server did not start: its error is above"
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+def main(families_file: str, example: str) -> None:
+    """Serve until terminated; the first line of output is the address."""
+    from app import build, launch_options
+    from eft_core.config import Settings
+    from eft_core.session import Session
+
+    session = odd(Session(Settings(families_file=families_file, device="cpu", threads=1), "llama"))
+    page = build(session, Path(example))
+    _, address, _ = page.launch(**launch_options(), quiet=True, prevent_thread_lock=True)  # type: ignore[arg-type]
+    print(address, flush=True)
+    page.block_thread()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,108 @@
+"""The endpoint /compare through gradio_client, as a program calls it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from serving import served, write_example
+
+from eft_core.config import Limits, Request, Sampling, up_scale
+from eft_core.families import default_columns
+
+PROMPT = "What is the capital of Kenya?"
+
+
+@pytest.fixture(scope="module")
+def address(sessions: Any, families_file: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    example = write_example(tmp_path_factory.mktemp("api") / "example.json", sessions("llama"))
+    with served(families_file, example) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Iterator[Client]:
+    client = Client(address, verbose=False)
+    yield client
+    client.close()
+
+
+def test_compare_is_the_one_public_endpoint(client: Client) -> None:
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/compare"]  # type: ignore[index]
+
+
+def test_the_default_columns_stream_and_are_the_session_s_own_answers(client: Client, session: Any) -> None:
+    job = client.submit(prompt=PROMPT, max_new_tokens=40, api_name="/compare")
+    updates = list(job)
+    columns = default_columns(session.family)
+    last = updates[-1]
+    assert [update["done"] for update in updates].count(True) == 1
+    assert last["done"]
+    assert last["prompt"] == PROMPT
+    assert [column["label"] for column in last["columns"]] == [label for label, _ in columns]
+    growing = [update["columns"][0]["tokens"] for update in updates]
+    assert growing == sorted(growing)
+    assert len(set(growing)) > 2
+    request = Request.compare(PROMPT, tuple(policy for _, policy in columns), limits=Limits(40))
+    for column, answer in zip(last["columns"], session.ask(request), strict=True):
+        assert column["text"] == answer.text
+        assert column["tokens"] == len(answer.token_ids)
+        assert column["policy"] == answer.policy.to_dict()
+        assert column["formula"] == answer.policy.formula()
+        assert column["reason"] in ("ended", "length reached", "end", "length")
+
+
+def test_own_policies_and_sampling_are_used(client: Client, session: Any) -> None:
+    policy = up_scale("large", "small")
+    answer = client.predict(
+        prompt=PROMPT, policies=[policy.to_dict()], temperature=0.9, seed=7, max_new_tokens=12, api_name="/compare"
+    )
+    [expected] = session.ask(Request.compare(PROMPT, (policy,), Sampling(0.9, seed=7), Limits(12)))
+    assert [column["text"] for column in answer["columns"]] == [expected.text]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"prompt": " "}, "prompt is empty"),
+        ({"prompt": "x" * 100_000}, "shorten it"),
+        ({"prompt": "word " * 400}, "the models read 160"),
+        ({"policies": []}, "list of 1 to 8"),
+        ({"policies": [{"pretrain": "huge"}]}, "no size 'huge'"),
+        ({"policies": [{"pretrain": "large", "finetune": "small", "behaviours": {"helpful": -1}}]}, "negative"),
+        ({"policies": [{"pretrain": "large", "allow_disalignment": True}]}, "unknown policy key"),
+        ({"policies": ["large"]}, "a policy is an object"),
+        ({"temperature": 99}, "temperature"),
+        ({"max_new_tokens": 10**9}, "max_new_tokens"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_a_wrong_call_is_answered_with_the_remedy(client: Client, arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(AppError) as refused:
+        client.predict(**({"prompt": PROMPT} | arguments), api_name="/compare")
+    assert says.lower() in str(refused.value).lower()
+
+
+@pytest.mark.parametrize("prompt", ["a\0b", "😀 \u202e\u0645\u0631\u062d\u0628\u0627", "<script>${x}{{y}}</script>"])
+def test_odd_prompts_are_answered(client: Client, prompt: str) -> None:
+    answer = client.predict(prompt=prompt, max_new_tokens=2, api_name="/compare")
+    assert answer["done"]
+    assert answer["prompt"] == prompt
+
+
+def test_cancelled_calls_free_the_session(client: Client) -> None:
+    """Four slow calls take about 25 s each if nobody ends them; the fifth would wait for all."""
+    slow = [client.submit(prompt="[slow] " + PROMPT, max_new_tokens=512, api_name="/compare") for _ in range(4)]
+    next(iter(slow[0]))
+    for job in slow:
+        job.cancel()
+    answer = client.submit(prompt=PROMPT, max_new_tokens=2, api_name="/compare").result(timeout=60)
+    assert answer["done"]
+
+
+def test_a_fault_of_ours_is_told_without_its_details(client: Client) -> None:
+    with pytest.raises(AppError) as refused:
+        client.predict(prompt="[broken]", api_name="/compare")
+    assert "RuntimeError" in str(refused.value)
+    assert "details" not in str(refused.value)

@@ -1,0 +1,235 @@
+"""The page's parts without a page: columns, the board's language, batches, first paint."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from serving import HOSTILE, write_example
+
+from components.answers import RowAnswer, advance
+from components.batches import batches
+from components.board import SKELETON, asked
+from components.columns import MAX_COLUMNS, Columns, first_tuning, from_controls, name_of, role_of
+from components.example import first_paint, prompts
+from components.inputs import MAX_PROMPT, check_prompt, check_sampling
+from components.lines import layout, lines, opening
+from components.runs import Runs
+from eft_core.config import Policy, Request, plain, realign, tuned, up_scale
+from eft_core.events import Answer, Done, Loading, Queued, RowFinished, TokensDrawn
+from eft_core.families import Family
+
+ASSETS = Path(__file__).parent.parent / "assets"
+
+
+@pytest.fixture
+def family(session: Any) -> Family:
+    return session.family
+
+
+def test_default_columns_carry_their_roles(family: Family) -> None:
+    roles = [role_of(column.policy, family) for column in Columns.default(family).items]
+    assert roles == ["base", "tuned", "emulated", "reference"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "name", "role"),
+    [
+        (up_scale("small", "large"), "Down-scaled", "emulated"),
+        (realign("small", "helpful", 0.5), "Small re-aligned", "emulated"),
+        (tuned("harmless", "small"), "Small harmless", "harmless"),
+        (Policy("large", "small", {}, amplification=1.0), "Large base", "base"),
+        (Policy("large", "small", {"helpful": 1.0}, amplification=0.0), "Small tuned", "tuned"),
+    ],
+)
+def test_a_column_is_named_after_what_its_formula_is(family: Family, policy: Policy, name: str, role: str) -> None:
+    assert (name_of(policy, family), role_of(policy, family)) == (name, role)
+
+
+def test_columns_are_added_up_to_the_most_and_removed_down_to_one(family: Family) -> None:
+    columns = Columns.default(family)
+    while len(columns.items) < MAX_COLUMNS:
+        columns = columns.add()
+    assert len({column.key for column in columns.items}) == MAX_COLUMNS
+    with pytest.raises(ValueError, match="at most"):
+        columns.add()
+    while len(columns.items) > 1:
+        columns = columns.remove(columns.selected)
+        assert columns.current in columns.items
+    with pytest.raises(ValueError, match="last column"):
+        columns.remove(columns.selected)
+
+
+def test_controls_make_a_policy_and_leave_out_what_the_size_lacks(family: Family) -> None:
+    assert from_controls(family, "large", "small", (1.0, 0.5), 1.0, 1.0) == Policy(
+        "large", "small", {"helpful": 1.0, "harmless": 0.5}
+    )
+    assert from_controls(family, "large", "large", (1.0, 0.5), 1.0, 0.9).behaviours == (("helpful", 1.0),)
+    assert from_controls(family, "large", None, (1.0, 0.5), 1.0, 1.0) == plain("large")
+    assert first_tuning(family, "large", "small") == up_scale("large", "small")
+    with pytest.raises(ValueError, match="negative"):
+        from_controls(family, "large", "small", (-1.0, 0.0), 1.0, 1.0)
+
+
+def test_a_log_only_grows_and_tokens_of_a_row_are_merged(family: Family) -> None:
+    columns = Columns.default(family)
+    keys = tuple(column.key for column in columns.items)
+    rows = (RowAnswer(),) * 4
+    log = opening("r", HOSTILE, columns.items, family, "mark", "?x")
+    events = [TokensDrawn(1, (5,), (-0.1,), text, 0.1 * i) for i, text in enumerate(["a", "b", HOSTILE], 1)]
+    after = advance(rows, events)
+    added = lines(events, keys, after, rows)
+    assert added.count("\n") == 1
+    row = json.loads(added)
+    assert (row["c"], row["x"], row["n"]) == (keys[1], "ab" + HOSTILE, 3)
+    assert not set("<>$`&") & set(log + added)
+    assert (log + added).isascii()
+
+
+def test_the_end_comes_last_for_the_board_then_stops_listening(family: Family) -> None:
+    answer = Answer(plain("large"), "ab", (1, 2), (0.0, 0.0), "length", 3, 0.5)
+    events = [RowFinished(0, "b", answer), Done((answer,), 0.6)]
+    before = (RowAnswer("a", 1, 0.3),)
+    kinds = [json.loads(text) for text in lines(events, (7,), advance(before, events), before).splitlines()]
+    assert [kind["t"] for kind in kinds] == ["row", "done"]
+    assert (kinds[0]["x"], kinds[0]["end"]) == ("b", "length reached")
+
+
+def test_waiting_and_loading_are_said_in_words() -> None:
+    said = lines([Queued(1), Queued(2), Loading("base[large]", 2, 5)], (), (), ())
+    assert [json.loads(text)["text"] for text in said.splitlines()] == [
+        "Queued: 1 comparison runs before yours",
+        "Queued: 2 comparisons run before yours",
+        "Loading base[large] (2 of 5)",
+    ]
+
+
+def test_a_silent_stream_still_gives_batches_and_stops_at_once() -> None:
+    stop, closed = threading.Event(), threading.Event()
+
+    def stream() -> Iterator[int]:
+        try:
+            yield 1
+            while not stop.is_set():
+                time.sleep(0.01)
+            yield 2
+        finally:
+            closed.set()
+
+    taken = []
+    for batch in batches(stream, stop, interval=0.02):
+        taken.append(batch)
+        if len(taken) == 3:
+            stop.set()
+    assert taken == [[1], [], []]
+    assert closed.wait(10)
+
+
+def test_leaving_the_batches_closes_the_stream() -> None:
+    closed = threading.Event()
+
+    def stream() -> Iterator[int]:
+        try:
+            while True:
+                time.sleep(0.001)
+                yield 1
+        finally:
+            closed.set()
+
+    reader = batches(stream, threading.Event(), interval=0.02)
+    next(reader)
+    reader.close()  # type: ignore[attr-defined]  # a generator
+    assert closed.wait(10)
+
+
+def test_a_stream_s_error_is_raised_where_the_batches_are_read() -> None:
+    def stream() -> Iterator[int]:
+        yield 1
+        raise ValueError("no such thing")
+
+    reader = batches(stream, threading.Event(), interval=5)
+    assert next(reader) == [1]
+    with pytest.raises(ValueError, match="no such thing"):
+        next(reader)
+
+
+def test_stop_reaches_all_runs_of_a_visitor_and_no_one_else_s() -> None:
+    runs = Runs()
+    with runs.under_way("a") as first, runs.under_way("a") as second, runs.under_way("b") as other:
+        assert runs.stop("a") == 2
+        assert (first.is_set(), second.is_set(), other.is_set()) == (True, True, False)
+    assert runs.stop("a") == 0
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {}, {"act": "select", "key": "1"}, {"act": "eval", "key": 1}, {"act": "add", "key": True}, "select"]
+)
+def test_what_a_board_asks_for_is_checked(data: object) -> None:
+    with pytest.raises(ValueError, match="reload"):
+        asked(SimpleNamespace(_data=data))  # type: ignore[arg-type]
+
+
+def test_the_skeleton_and_the_layout_name_no_value(family: Family) -> None:
+    assert "{" not in SKELETON
+    assert "$" not in SKELETON
+    assert "<" not in layout(Columns.default(family), family, "mark", HOSTILE)
+
+
+def test_the_script_never_writes_html() -> None:
+    script = (ASSETS / "board.js").read_text(encoding="utf-8")
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+        assert way not in script
+
+
+def test_the_first_paint_is_the_stored_example(session: Any, tmp_path: Path) -> None:
+    first = first_paint(write_example(tmp_path / "example.json", session, text=HOSTILE), session.family)
+    assert first.prompt == "What is the capital of Kenya?"
+    assert [column.label for column in first.columns.items] == [""] * 4
+    assert first.limits.max_new_tokens == 60
+    head = json.loads(first.log.splitlines()[1])
+    assert head["example"] is True
+    assert head["query"].startswith("?prompt=")
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"family": "other"}'])
+def test_a_missing_or_foreign_example_is_said_plainly(session: Any, tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "example.json"
+    if content is not None:
+        file.write_text(content)
+    first = first_paint(file, session.family)
+    assert "press Run" in json.loads(first.log.splitlines()[1])["text"]
+    assert first.columns == Columns.default(session.family)
+
+
+def test_the_example_prompts_are_short_and_runnable() -> None:
+    for label, text in prompts(ASSETS / "examples.toml"):
+        assert len(label) <= 24
+        assert check_prompt(text) == text
+
+
+def test_prompts_are_checked_and_broken_characters_replaced() -> None:
+    assert check_prompt("a\ud800b\0") == "a\ufffdb\0"
+    assert check_prompt("😀") == "😀"
+    for prompt in ("", " \n", "x" * (MAX_PROMPT + 1), None, 3):
+        with pytest.raises(ValueError, match="prompt"):
+            check_prompt(prompt)
+
+
+def test_a_control_at_its_off_end_is_off() -> None:
+    sampling = check_sampling(0.5, 1, 0, None)
+    assert (sampling.top_p, sampling.top_k, sampling.seed) == (None, None, 0)
+
+
+def test_the_fold_agrees_with_the_session(session: Any) -> None:
+    request = Request.compare("What is the capital of Kenya?", (plain("large"), up_scale("large", "small")))
+    events = list(session.stream(request))
+    rows = advance((RowAnswer(),) * 2, events)
+    streamed = advance((RowAnswer(),) * 2, [event for event in events if isinstance(event, TokensDrawn)])
+    for row, answer, part in zip(rows, events[-1].answers, streamed, strict=True):
+        assert (row.text, row.tokens, row.reason) == (answer.text, len(answer.token_ids), answer.reason)
+        assert answer.text.startswith(part.text)
+        assert part.tokens == row.tokens

@@ -1,0 +1,105 @@
+"""README and repository say the same: the tree, the commands, the front matter, the pins."""
+
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from eft_core.__main__ import _parser
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOP_LEVEL = {
+    "app.py", "eft_core", "components", "assets", "tests", "requirements.txt", "README.md", "pyproject.toml",
+    "requirements-dev.txt", "Makefile", "CHANGELOG.md", "LICENSE", ".gitignore", ".ci",
+}  # fmt: skip
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout: the list of files comes from git")
+    return listed.stdout.splitlines()
+
+
+def tree() -> dict[str, str]:
+    """Path and remark of every line of the README's tree."""
+    block = re.search(r"## Files\n+```text\n(.*?)```", README, re.DOTALL)
+    assert block, "the README has a file tree"
+    paths: dict[str, str] = {}
+    folder = ""
+    for line in block.group(1).splitlines():
+        indent = len(line) - len(line.lstrip())
+        path, _, remark = line.strip().partition("  ")
+        if indent == 0:
+            folder = path if path.endswith("/") else ""
+            paths[path] = remark.strip()
+        else:
+            paths[folder + path] = remark.strip()
+    return paths
+
+
+def test_top_level_is_as_the_user_fixed_it() -> None:
+    assert {path.split("/")[0] for path in tracked()} <= TOP_LEVEL
+
+
+def test_tree_names_every_module_with_a_remark_and_nothing_that_is_gone() -> None:
+    named = tree()
+    files = tracked()
+    modules = [
+        path for path in files if path.endswith((".py", ".js", ".css", ".toml")) and not path.endswith("__init__.py")
+    ]
+    assert [path for path in modules if path not in named] == []
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert [path for path, remark in named.items() if not remark] == []
+
+
+def test_commands_of_the_readme_parse() -> None:
+    commands = re.findall(r"^python -m eft_core (.*)$", README, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        _parser().parse_args(shlex.split(command, comments=True))
+    targets = set(re.findall(r"^make (\w+)", README, re.MULTILINE))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert {"run", "test"} <= targets
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+def test_python_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    block = re.search(r"## Python.*?```python\n(.*?)```", README, re.DOTALL)
+    assert block
+    assert len(block.group(1).strip().splitlines()) <= 10
+    exec(compile(block.group(1), "README.md", "exec"), {})
+    assert "base(large) + [helpful − base](small) ->" in capsys.readouterr().out
+
+
+def test_front_matter_and_pins_agree() -> None:
+    front = README.split("---\n")[1]
+    pins = dict(
+        re.findall(r"^([a-z]+)==([\d.]+)$", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert f"sdk_version: {pins['gradio']}" in front
+    assert 'python_version: "3.12"' in front
+    assert "app_file: app.py" in front
+    assert pins["torch"] == "2.13.0"
+    assert pins["plotly"] == "6.9.0"
+
+
+def test_families_example_of_the_readme_is_a_family(tmp_path: Path) -> None:
+    from eft_core.families import read_families
+
+    block = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert block
+    tomllib.loads(block.group(1))
+    file = tmp_path / "families.toml"
+    file.write_text(block.group(1), encoding="utf-8")
+    assert read_families(file)["mine"].sizes == ("1b", "8b")
+
+
+def test_pictures_of_the_readme_exist() -> None:
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)
