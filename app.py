@@ -6,22 +6,23 @@ EFT_THREADS decide what it runs. Nothing reaches any other host, but for Hub che
 
 import os
 from pathlib import Path
+from typing import Any
 
 # Before gradio is imported: it reads them once. No telemetry, no version check.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-import gradio as gr  # noqa: E402
-from gradio.utils import get_space  # noqa: E402
+import gradio as gr
+from gradio.utils import get_space
 
-from components.api import compare_endpoint  # noqa: E402
-from components.board import ASSETS  # noqa: E402
-from components.compare import WAITING, compare_tab  # noqa: E402
-from components.handlers import Handlers  # noqa: E402
-from components.header import footer, header  # noqa: E402
-from components.models import models_tab  # noqa: E402
-from components.theme import theme  # noqa: E402
-from eft_core.config import Settings  # noqa: E402
-from eft_core.session import Session  # noqa: E402
+from components.api import compare_endpoint
+from components.board import ASSETS
+from components.compare import WAITING, compare_tab
+from components.handlers import Handlers
+from components.header import header, source_link
+from components.models import models_tab
+from components.theme import theme
+from eft_core.config import Settings
+from eft_core.session import Session
 
 
 def build(session: Session, example: Path = ASSETS / "example.json") -> gr.Blocks:
@@ -34,17 +35,17 @@ def build(session: Session, example: Path = ASSETS / "example.json") -> gr.Block
                 compare_tab(page, handlers, example)
             with gr.Tab("Models"):
                 models_tab(session)
-        footer(get_space())
+        source_link(get_space())
         compare_endpoint(handlers, WAITING)
     return page.queue(max_size=64, default_concurrency_limit=WAITING)
 
 
-def launch_options() -> dict[str, object]:
+def launch_options() -> dict[str, Any]:
     """How the page is served, for `main` and for tests."""
     return {
         "theme": theme(),
         "css_paths": ASSETS / "style.css",
-        "footer_links": [],
+        "footer_links": ["api"],
         "run_history": False,
         "enable_monitoring": False,
         "ssr_mode": False,

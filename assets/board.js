@@ -85,7 +85,7 @@ function drawColumn(column) {
 }
 
 function drawAnswer(made, answer, running, stale) {
-  const text = answer ? answer.text : '';
+  const text = answer ? answer.text.trimStart() : ''; // models begin an answer with a space
   if (text.startsWith(made.body.data)) made.body.appendData(text.slice(made.body.data.length));
   else made.body.data = text;
   made.text.setAttribute('aria-busy', String(running));
@@ -268,7 +268,7 @@ function onPage(type, react) {
 onPage('click', (event) => {
   if (event.target.closest('#stop')) stop();
   if (event.target.closest('#close-panel')) panel(false, true);
-  if (event.target.closest('#run')) say('work', 'Asking');
+  if (event.target.closest('#run')) say('work', 'Waiting for the server');
 });
 
 onPage('keydown', (event) => {

@@ -1,7 +1,7 @@
 """The named endpoint /compare: the page's comparison for programs, streaming.
 
-    for update in Client("http://127.0.0.1:7860").submit(prompt="What is the capital of Kenya?", api_name="/compare"):
-        print(update["columns"][2]["text"])
+for update in Client("http://127.0.0.1:7860").submit(prompt="What is the capital of Kenya?", api_name="/compare"):
+    print(update["columns"][2]["text"])
 """
 
 import threading

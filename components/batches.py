@@ -69,7 +69,7 @@ def _read(start: Callable[[], Iterator[Item]], stop: threading.Event, items: "qu
                 break
             items.put(item)
         items.put(_End())
-    except BaseException as error:  # noqa: BLE001  # handed over: the reader raises it where it can be shown
+    except BaseException as error:  # handed over: the reader raises it where it can be shown
         items.put(_End(error))
     finally:
         if stream is not None and hasattr(stream, "close"):

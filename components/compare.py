@@ -59,7 +59,7 @@ def _connect(
     """Events to handlers. All are private: the page's own."""
     edited: Sequence[gr.components.Component] = [columns, view, *controls.policy]
     gr.on(
-        [control.input for control in controls.every],
+        [*(control.input for control in controls.every), controls.name.blur],  # a pasted name comes with blur alone
         handlers.edit,
         [columns, *controls.every],
         edited,

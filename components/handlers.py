@@ -16,7 +16,7 @@ from components.answers import RowAnswer, advance
 from components.batches import batches
 from components.board import asked, laid_out
 from components.columns import Columns, first_tuning, from_controls
-from components.inputs import check_length, check_prompt, check_sampling
+from components.inputs import check_length, check_prompt, check_sampling, number
 from components.lines import layout, line, lines, opening, settings_mark
 from components.links import Link, decode, encode
 from components.panel import showing
@@ -61,7 +61,8 @@ class Handlers:
             if finetune and before.finetune is None:
                 made = first_tuning(self.family, pretrain, finetune)
             else:
-                made = from_controls(self.family, pretrain, finetune or None, tuple(weights), beta, nucleus)
+                sliders = tuple(number(weight, 0.0) for weight in weights), number(beta, 1.0), number(nucleus, 1.0)
+                made = from_controls(self.family, pretrain, finetune or None, *sliders)
             changed = columns.edit(made, name)
         except (TypeError, ValueError) as error:
             return [columns, self._laid_out(columns, controls[-5:], sentence(error)), *self._untouched()]
@@ -116,7 +117,7 @@ class Handlers:
                     yield text
                 if stop.is_set():
                     text += line("stopped")
-            except Exception as error:  # noqa: BLE001  # the page says it; the log has the rest
+            except Exception as error:  # the page says it; the log has the rest
                 text += line("error", text=sentence(error))
             yield text
 

@@ -1,4 +1,4 @@
-"""The line at the top: the name, and three quiet chips for family, device and queue. And the line at the end."""
+"""The line at the top: the name, and three quiet chips for family, device and queue."""
 
 from html import escape
 
@@ -21,9 +21,8 @@ def chips(family: str, device: str) -> str:
     return "".join(f'<span class="chip" id="{name}">{escape(text)}</span>' for name, text in texts)
 
 
-def footer(space: str | None) -> None:
-    """Two links: the API's page, and the app's own source where it has a public one, on a Space."""
-    links = ['<a href="?view=api">API</a>']
+def source_link(space: str | None) -> None:
+    """A link to the app's own source, where it has a public one: on a Space. The API's link is gradio's own."""
     if space:
-        links.append(f'<a href="https://huggingface.co/spaces/{escape(space, quote=True)}/tree/main">Source</a>')
-    gr.HTML(f'<nav class="foot" aria-label="About">{"".join(links)}</nav>', js_on_load=None, apply_default_css=False)
+        address = f"https://huggingface.co/spaces/{escape(space, quote=True)}/tree/main"
+        gr.HTML(f'<p class="foot"><a href="{address}">Source</a></p>', js_on_load=None, apply_default_css=False)

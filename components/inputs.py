@@ -46,15 +46,15 @@ def check_sampling(temperature: object, top_p: object, top_k: object, seed: obje
 
 def check_length(length: object) -> Limits:
     """The longest answer, in tokens."""
-    limits = Limits(max_new_tokens=length)  # type: ignore[arg-type]  # Limits checks the type itself
-    if limits.max_new_tokens > MAX_LENGTH:
-        raise ValueError(f"length = {limits.max_new_tokens} is above {MAX_LENGTH}: ask for fewer tokens.")
-    return limits
+    count = number(length, 0.0)
+    if count != int(count) or not 1 <= count <= MAX_LENGTH:
+        raise ValueError(
+            f"the length (max_new_tokens) must be a whole number from 1 to {MAX_LENGTH}, not {str(length)[:40]}."
+        )
+    return Limits(max_new_tokens=int(count))
 
 
 def number(value: object, default: float) -> float:
     """A control's number; an emptied number field counts as its default."""
     plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if plain else default  # type: ignore[arg-type]
-
-

@@ -27,8 +27,8 @@ class Link:
 
     prompt: str
     columns: tuple[tuple[str, Policy], ...]
-    sampling: Sampling = Sampling()
-    limits: Limits = Limits()
+    sampling: Sampling = Sampling()  # noqa: RUF009  # frozen
+    limits: Limits = Limits()  # noqa: RUF009  # frozen
 
 
 def encode(link: Link) -> str:
@@ -88,7 +88,9 @@ def decode_column(text: str, family: Family) -> tuple[str, Policy]:
     if len({name for name, _ in named}) != len(named):
         raise ValueError(f"the link's column {text[:60]!r} names a weight twice: add them up.")
     settings = {name: value for name, value in named if name in _RESERVED}
-    weights = {unquote(name.removeprefix("~")): _to(float, value, name) for name, value in named if name not in settings}
+    weights = {
+        unquote(name.removeprefix("~")): _to(float, value, name) for name, value in named if name not in settings
+    }
     if len(sizes) == 1:
         if weights or set(settings) - {"label"}:
             raise ValueError(f"the link's column {text[:60]!r} has weights but no fine-tuning size: add one.")

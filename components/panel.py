@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from components.columns import LOWEST_NUCLEUS, MAX_LABEL, MAX_WEIGHT, Column, name_of
-from components.inputs import MAX_LENGTH, MAX_SEED, MAX_TEMPERATURE
+from components.inputs import MAX_LENGTH, MAX_TEMPERATURE
 from eft_core.config import Limits, Sampling
 from eft_core.families import Family
+
+Control = gr.Textbox | gr.Radio | gr.Slider | gr.Number
 
 PLAIN = ""  # the value of "no fine-tuning": a radio cannot hold None as a choice
 
@@ -28,11 +29,16 @@ _READY = "document.dispatchEvent(new Event('eft-panel'))"  # whichever is mounte
 class Controls:
     """The panel's components; `policy` are the selected column's, `decoding` the whole comparison's."""
 
-    policy: tuple[Component, ...]
-    decoding: tuple[Component, ...]
+    policy: tuple[Control, ...]
+    decoding: tuple[Control, ...]
 
     @property
-    def every(self) -> list[Component]:
+    def name(self) -> gr.Textbox:
+        assert isinstance(self.policy[0], gr.Textbox), "the name comes first"
+        return self.policy[0]
+
+    @property
+    def every(self) -> list[Control]:
         return [*self.policy, *self.decoding]
 
 
@@ -50,12 +56,12 @@ def panel(family: Family, column: Column, sampling: Sampling, limits: Limits) ->
 NUCLEUS_HINT = "β acts on the likeliest tokens up to p only. 1 is off."
 
 
-def _policy_controls(family: Family, column: Column) -> tuple[Component, ...]:
+def _policy_controls(family: Family, column: Column) -> tuple[Control, ...]:
     """Name, N, M, the behaviour weights and beta."""
     name, pretrain, finetune, *weights, beta, _ = readings(column, family)
     sizes = [(size.capitalize(), size) for size in family.sizes]
     tuned_sizes = [pair for pair in sizes if family.behaviours_of(pair[1])]
-    controls: list[Component] = [
+    controls: list[Control] = [
         gr.Textbox(name, label="Name", placeholder=name_of(column.policy, family), max_length=MAX_LABEL),
         gr.Radio(sizes, value=pretrain, label="Pre-training", info="N, whose facts are used: base(N)."),
         gr.Radio(
@@ -74,15 +80,15 @@ def _policy_controls(family: Family, column: Column) -> tuple[Component, ...]:
     return tuple(controls)
 
 
-def _decoding_controls(sampling: Sampling, limits: Limits) -> tuple[Component, ...]:
+def _decoding_controls(sampling: Sampling, limits: Limits) -> tuple[Control, ...]:
     """Temperature, top-p, top-k, seed, length: applied to the combined policy, in every column."""
     return (
-        _slider("Temperature", 0, MAX_TEMPERATURE, 0.05, sampling.temperature, "0 takes the likeliest token, 1 draws from π."),
+        _slider(
+            "Temperature", 0, MAX_TEMPERATURE, 0.05, sampling.temperature, "0: the likeliest token. 1: drawn from π."
+        ),
         _slider("Top-p", 0.05, 1, 0.05, sampling.top_p or 1, "Draws from the likeliest tokens up to p. 1 is off."),
         _slider("Top-k", 0, 200, 1, sampling.top_k or 0, "Draws from the k likeliest tokens. 0 is off."),
-        gr.Number(
-            sampling.seed, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, info="The same seed, the same draw."
-        ),
+        gr.Number(sampling.seed, label="Seed", info="The same seed, the same draw."),
         _slider("Length", 1, MAX_LENGTH, 1, limits.max_new_tokens, "The most tokens of an answer."),
     )
 

@@ -63,4 +63,5 @@ def theme() -> gr.themes.Base:
     base = gr.themes.Base(font=FONT, font_mono=MONO, radius_size="sm", spacing_size="sm", text_size="md")
     pairs = {name: light for name, (light, _) in _COLOURS.items()}
     pairs |= {f"{name}_dark": dark for name, (_, dark) in _COLOURS.items()}
-    return base.set(**pairs, block_border_width="0px", block_shadow="none", block_info_text_size="13px", input_border_width="1px")
+    flat = {"block_border_width": "0px", "block_shadow": "none", "input_border_width": "1px"}
+    return base.set(**pairs, **flat, block_info_text_size="13px")

@@ -58,7 +58,7 @@ def odd(session: Any) -> Any:
     return Odd()
 
 
-def write_example(file: Path, session: Any, prompt: str = "What is the capital of Kenya?", text: str = "Nairobi.") -> Path:
+def write_example(file: Path, session: Any, text: str = "Nairobi.") -> Path:
     """What `python -m eft_core compare --json` writes, with texts of our own."""
     from eft_core.families import default_columns
 
@@ -77,7 +77,8 @@ def write_example(file: Path, session: Any, prompt: str = "What is the capital o
     ]
     sampling = {"temperature": 0.0, "top_k": None, "top_p": None, "seed": 0}
     limits = {"max_new_tokens": 60, "stop": []}
-    document = {"prompt": prompt, "family": session.family.name, "sampling": sampling, "limits": limits, "columns": columns}
+    settings = {"family": session.family.name, "sampling": sampling, "limits": limits}
+    document = {"prompt": "What is the capital of Kenya?", **settings, "columns": columns}
     file.write_text(json.dumps(document), encoding="utf-8")
     return file
 
@@ -107,7 +108,7 @@ def main(families_file: str, example: str) -> None:
 
     session = odd(Session(Settings(families_file=families_file, device="cpu", threads=1), "llama"))
     page = build(session, Path(example))
-    _, address, _ = page.launch(**launch_options(), quiet=True, prevent_thread_lock=True)  # type: ignore[arg-type]
+    _, address, _ = page.launch(**launch_options(), quiet=True, prevent_thread_lock=True)
     print(address, flush=True)
     page.block_thread()
 

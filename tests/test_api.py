@@ -29,7 +29,7 @@ def client(address: str) -> Iterator[Client]:
 
 
 def test_compare_is_the_one_public_endpoint(client: Client) -> None:
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/compare"]  # type: ignore[index]
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/compare"]
 
 
 def test_the_default_columns_stream_and_are_the_session_s_own_answers(client: Client, session: Any) -> None:

@@ -243,7 +243,7 @@ def test_the_shipped_grade_table_meets_its_bars() -> None:
 def test_a_resumed_training_is_the_same_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function: function)
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 3)
-    size = Size("tiny", layers=1, width=32, inner=32, pretrain_rate=1e-3, finetune_rate=1e-3)
+    size = Size("tiny", layers=1, width=32, inner=32, pretrain_rate=1e-3)
     ids = torch.randint(0, 2048, (8, 4, 16), generator=torch.Generator().manual_seed(0))
 
     def run(steps: int, file: Path) -> dict[str, torch.Tensor]:

@@ -20,7 +20,7 @@ from components.inputs import MAX_PROMPT, check_prompt, check_sampling
 from components.lines import layout, lines, opening
 from components.runs import Runs
 from eft_core.config import Policy, Request, plain, realign, tuned, up_scale
-from eft_core.events import Answer, Done, Loading, Queued, RowFinished, TokensDrawn
+from eft_core.events import Answer, Done, Event, Loading, Queued, RowFinished, TokensDrawn
 from eft_core.families import Family
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -80,7 +80,9 @@ def test_a_log_only_grows_and_tokens_of_a_row_are_merged(family: Family) -> None
     keys = tuple(column.key for column in columns.items)
     rows = (RowAnswer(),) * 4
     log = opening("r", HOSTILE, columns.items, family, "mark", "?x")
-    events = [TokensDrawn(1, (5,), (-0.1,), text, 0.1 * i) for i, text in enumerate(["a", "b", HOSTILE], 1)]
+    events: list[Event] = [
+        TokensDrawn(1, (5,), (-0.1,), text, 0.1 * i) for i, text in enumerate(["a", "b", HOSTILE], 1)
+    ]
     after = advance(rows, events)
     added = lines(events, keys, after, rows)
     assert added.count("\n") == 1
@@ -92,7 +94,7 @@ def test_a_log_only_grows_and_tokens_of_a_row_are_merged(family: Family) -> None
 
 def test_the_end_comes_last_for_the_board_then_stops_listening(family: Family) -> None:
     answer = Answer(plain("large"), "ab", (1, 2), (0.0, 0.0), "length", 3, 0.5)
-    events = [RowFinished(0, "b", answer), Done((answer,), 0.6)]
+    events: list[Event] = [RowFinished(0, "b", answer), Done((answer,), 0.6)]
     before = (RowAnswer("a", 1, 0.3),)
     kinds = [json.loads(text) for text in lines(events, (7,), advance(before, events), before).splitlines()]
     assert [kind["t"] for kind in kinds] == ["row", "done"]
@@ -166,7 +168,8 @@ def test_stop_reaches_all_runs_of_a_visitor_and_no_one_else_s() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [None, [], {}, {"act": "select", "key": "1"}, {"act": "eval", "key": 1}, {"act": "add", "key": True}, "select"]
+    "data",
+    [None, [], {}, {"act": "select", "key": "1"}, {"act": "eval", "key": 1}, {"act": "add", "key": True}, "select"],
 )
 def test_what_a_board_asks_for_is_checked(data: object) -> None:
     with pytest.raises(ValueError, match="reload"):

@@ -13,12 +13,16 @@ from serving import HOSTILE, served, write_example
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
 
 PROMPT = "What is the capital of Kenya?"
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 WAIT = 60_000
-IDLE = "() => !document.body.hasAttribute('data-running')"
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +80,18 @@ def ask(page: Any, prompt: str) -> None:
 
 
 def finished(page: Any) -> None:
-    page.wait_for_function("() => /^Finished/.test(document.querySelector('.status').textContent)")
+    page.wait_for_function("""() => {
+        const status = document.querySelector('.status');
+        return status.dataset.kind === 'error' || status.textContent.startsWith('Finished');
+    }""")
+    assert page.locator(".status").text_content().startswith("Finished"), page.locator(".status").text_content()
 
 
 def drawing(page: Any) -> None:
     """Wait until a column of this run, not of the example, has tokens."""
-    page.wait_for_function("() => [...document.querySelectorAll('[data-state=running] .text')].some(e => e.textContent)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-state=running] .text')].some(e => e.textContent)"
+    )
 
 
 def status(page: Any, text: str) -> None:
@@ -150,20 +160,25 @@ def test_a_second_run_is_queued_says_so_and_wipes_nothing(visit: Any) -> None:
 
 def test_hostile_text_stays_text(visit: Any) -> None:
     page = visit()
-    prompt = f"[hostile] {HOSTILE} \0 \u202e\u0645\u0631\u062d\u0628\u0627 😀"
+    prompt = "[hostile] <script>hacked=1</script>${window.hacked=1}{{hacked=1}} \0 \u202e\u0645\u0631\u062d 😀"
     ask(page, prompt)
     finished(page)
     assert all(text.startswith(HOSTILE) for text in texts(page))
-    assert HOSTILE[:60] in page.locator(".echo").text_content()
+    assert prompt[:60] in page.locator(".echo").text_content()
     assert page.locator(".board script, .board img").count() == 0
-    page.fill("#panel textarea", HOSTILE[:40])
+    page.locator("#panel textarea").press_sequentially(HOSTILE[:40])
     page.wait_for_function("text => document.querySelector('#panel-title').textContent === text", arg=HOSTILE[:40])
     assert page.evaluate("window.hacked") is None
 
 
 @pytest.mark.parametrize(
     ("prompt", "says"),
-    [("  ", "The prompt is empty"), ("x" * 100_000, "shorten it"), ("word " * 400, "the models read"), ("[broken]", "RuntimeError")],
+    [
+        ("  ", "The prompt is empty"),
+        ("x" * 100_000, "shorten it"),
+        ("word " * 400, "the models read"),
+        ("[broken]", "RuntimeError"),
+    ],
     ids=["empty", "huge", "context", "fault"],
 )
 def test_what_cannot_be_answered_is_said_and_the_old_answers_stay(visit: Any, prompt: str, says: str) -> None:
@@ -175,6 +190,19 @@ def test_what_cannot_be_answered_is_said_and_the_old_answers_stay(visit: Any, pr
     assert texts(page) == before
 
 
+@pytest.mark.parametrize(
+    ("seed", "says"),
+    [("-5", "Seed = -5 is outside"), ("1.5", "not a whole number"), ("9" * 20, "Seed = 1e+20 is outside")],
+)
+def test_a_wrong_number_is_said(visit: Any, seed: str, says: str) -> None:
+    page = visit()
+    page.locator("#decoding button").first.click()
+    page.get_by_label("Seed").fill(seed)
+    status(page, says)
+    page.click("#run")
+    status(page, says)
+
+
 def test_columns_are_added_edited_and_removed(visit: Any) -> None:
     page = visit()
     page.click("[data-act=add]")
@@ -183,7 +211,9 @@ def test_columns_are_added_edited_and_removed(visit: Any) -> None:
     harmless.fill("0.4")
     harmless.press("Enter")
     formula = "base(large) + [helpful − base](small) + 0.4·[harmless − base](small)"
-    page.wait_for_function("text => document.querySelector('.card:nth-child(5) .formula').textContent === text", arg=formula)
+    page.wait_for_function(
+        "text => document.querySelector('.card:nth-child(5) .formula').textContent === text", arg=formula
+    )
     page.click(".card:nth-child(3) .name")
     page.wait_for_function("() => document.querySelector('.card:nth-child(3)').hasAttribute('data-selected')")
     page.wait_for_function("() => document.querySelector('[aria-label=\"number input for Harmless\"]').value === '0'")
@@ -266,10 +296,10 @@ def test_the_page_is_driven_by_keyboard_alone(visit: Any) -> None:
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_the_number_of_names_without_a_label_is_zero(visit: Any) -> None:
-    """Every control of ours has a name for a screen reader."""
+def test_every_control_has_a_name(visit: Any) -> None:
+    """A name for a screen reader."""
     page = visit()
-    nameless = page.evaluate("""() => [...document.querySelectorAll('#main button, #main textarea, #panel button, #panel input')]
+    nameless = page.evaluate("""() => [...document.querySelectorAll('#compare :is(button, textarea, input)')]
         .filter(node => !(node.textContent.trim() || node.getAttribute('aria-label') || node.closest('label')
             || (node.labels && node.labels.length)))
         .map(node => node.outerHTML)""")

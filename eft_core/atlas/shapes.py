@@ -22,14 +22,13 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One size: its Llama shape and learning rates (the smaller the model, the higher)."""
+    """One size: its Llama shape, and the learning rate of its pre-training (the smaller the model, the higher)."""
 
     name: str
     layers: int
     width: int
     inner: int
     pretrain_rate: float
-    finetune_rate: float
 
     @property
     def heads(self) -> int:
@@ -37,9 +36,9 @@ class Size:
 
 
 SIZES = (
-    Size("small", layers=2, width=64, inner=176, pretrain_rate=4e-3, finetune_rate=5e-4),
-    Size("medium", layers=3, width=96, inner=256, pretrain_rate=3e-3, finetune_rate=4e-4),
-    Size("large", layers=6, width=192, inner=512, pretrain_rate=2e-3, finetune_rate=3e-4),
+    Size("small", layers=2, width=64, inner=176, pretrain_rate=4e-3),
+    Size("medium", layers=3, width=96, inner=256, pretrain_rate=3e-3),
+    Size("large", layers=6, width=192, inner=512, pretrain_rate=2e-3),
 )
 
 BEHAVIOURS = {"helpful": ("small", "medium", "large"), "harmless": ("small", "medium", "large"), "concise": ("small",)}

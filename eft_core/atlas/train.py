@@ -37,6 +37,9 @@ SEED = 0
 DOCUMENTS = 60_000
 PRETRAIN_STEPS, PRETRAIN_ROWS, PRETRAIN_TOKENS = 5000, 5, 256
 FINETUNE_STEPS, FINETUNE_ROWS, FINETUNE_TOKENS = 200, 32, 96
+# Gentle, and the same for all sizes: at twice this rate the fine-tuning countries are learned by heart, and the delta
+# then names them in answers about others.
+FINETUNE_RATE = 2.5e-4
 CHECKPOINT_EVERY = 250
 IGNORED = -100
 
@@ -216,7 +219,7 @@ def finetune(size: Size, behaviour: str, work: Path, tokenizer: PreTrainedTokeni
 
     model = LlamaForCausalLM.from_pretrained(checkpoint(size.name, "base"), dtype=torch.float32)
     title = f"{size.name} {behaviour}"
-    train(model, batches, FINETUNE_STEPS, size.finetune_rate, 20, work / f"{size.name}-{behaviour}.pt", title)
+    train(model, batches, FINETUNE_STEPS, FINETUNE_RATE, 20, work / f"{size.name}-{behaviour}.pt", title)
     save(model, tokenizer, checkpoint(size.name, behaviour))
 
 
