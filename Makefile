@@ -26,7 +26,7 @@ grade: $(VENV)/.installed
 	$(BIN)/python -m eft_core.atlas.grade --json assets/models/atlas/grades.json
 
 example: $(VENV)/.installed
-	$(BIN)/python -m eft_core compare "What is the capital of Kenya?" --json assets/example.json
+	$(BIN)/python -m eft_core compare "What is the currency of Peru?" --json assets/example.json
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("EFT Lab needs Python 3.11 or newer; set PYTHON=python3.12, say") if sys.version_info < (3, 11) else None'

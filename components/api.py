@@ -15,8 +15,9 @@ from components.batches import batches
 from components.columns import MAX_COLUMNS, Column, Columns, check, title_of
 from components.handlers import Handlers, sentence
 from components.inputs import check_length, check_prompt, check_sampling
-from eft_core.config import Policy, Request
+from eft_core.config import Request
 from eft_core.families import Family
+from eft_core.policy import Policy
 
 
 def compare_endpoint(handlers: Handlers, waiting: int) -> None:

@@ -6,8 +6,8 @@ Pure: no gradio, no models. `Columns` is what one visitor's page holds; every ha
 from dataclasses import dataclass, replace
 from typing import Self
 
-from eft_core.config import Member, Policy, tuned
 from eft_core.families import Family, default_columns
+from eft_core.policy import Member, Policy, tuned
 
 MAX_COLUMNS = 8
 MAX_LABEL = 40

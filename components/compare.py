@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
 from components.board import ASSETS, board
-from components.example import first_paint, prompts
+from components.example import ExamplePrompt, first_paint, prompts
 from components.handlers import Handlers
 from components.lines import layout, settings_mark
 from components.panel import Controls, panel
 
 # The session itself takes one comparison after the other; the rest wait there and are told how many are ahead.
 WAITING = 16
+# After an example is picked, focus goes to the box, so that Enter runs it.
+_FOCUS = "document.querySelector('#prompt textarea').focus();"
+Staged = list[tuple[gr.Button, ExamplePrompt]]
 
 
 def compare_tab(blocks: gr.Blocks, handlers: Handlers, example: Path) -> None:
@@ -22,15 +26,26 @@ def compare_tab(blocks: gr.Blocks, handlers: Handlers, example: Path) -> None:
     columns = gr.State(first.columns)
     with gr.Row(elem_id="compare"):
         with gr.Column(elem_id="main", min_width=0):
-            prompt, run, stop = _prompt_row(first.prompt)
+            prompt, run, stop, staged = _prompt_row(first.prompt, prompts(ASSETS / "examples.toml", handlers.family))
             mark = settings_mark(first.sampling, first.limits)
             view = board(first.log, layout(first.columns, handlers.family, mark))
         controls = panel(handlers.family, first.columns.current, first.sampling, first.limits)
     _connect(blocks, handlers, columns, prompt, run, stop, view, controls)
+    for button, example_prompt in staged:
+        button.click(
+            partial(handlers.stage, example_prompt),
+            [*controls.decoding],
+            [prompt, columns, view, *controls.policy],
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+            js=f"(...values) => {{ {_FOCUS} return values; }}",
+        )
 
 
-def _prompt_row(value: str) -> tuple[gr.Textbox, gr.Button, gr.Button]:
-    """The prompt box, Run, Stop, and the examples below."""
+def _prompt_row(value: str, examples: list[ExamplePrompt]) -> tuple[gr.Textbox, gr.Button, gr.Button, Staged]:
+    """The prompt box, Run, Stop, and the examples below; examples that set columns are connected by the caller."""
+    staged: Staged = []
     with gr.Row(elem_id="ask"):
         prompt = gr.Textbox(
             value, label="Prompt", placeholder="Ask something", lines=1, max_lines=6, elem_id="prompt", scale=1
@@ -38,12 +53,15 @@ def _prompt_row(value: str) -> tuple[gr.Textbox, gr.Button, gr.Button]:
         run = gr.Button("Run", variant="primary", elem_id="run", scale=0, min_width=88)
         stop = gr.Button("Stop", elem_id="stop", scale=0, min_width=88)
     with gr.Row(elem_id="examples"):
-        for label, text in prompts(ASSETS / "examples.toml"):
-            button = gr.Button(label, size="sm", elem_classes="example", min_width=0, scale=0)
-            # The text comes from our own file. Focus goes to the box, so that Enter runs it.
-            script = f"() => {{ document.querySelector('#prompt textarea').focus(); return {json.dumps(text)}; }}"
+        for example in examples:
+            button = gr.Button(example.label, size="sm", elem_classes="example", min_width=0, scale=0)
+            if example.columns:
+                staged.append((button, example))
+                continue
+            # The text comes from our own file.
+            script = f"() => {{ {_FOCUS} return {json.dumps(example.text)}; }}"
             button.click(None, outputs=prompt, js=script, api_visibility="private")
-    return prompt, run, stop
+    return prompt, run, stop, staged
 
 
 def _connect(

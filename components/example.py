@@ -14,9 +14,10 @@ from components.answers import RowAnswer
 from components.columns import Columns, check, name_of
 from components.inputs import check_length, check_prompt, check_sampling
 from components.lines import line, opening, row_line, settings_mark
-from components.links import Link, encode
-from eft_core.config import Limits, Policy, Sampling
+from components.links import Link, decode_column, encode
+from eft_core.config import Limits, Sampling
 from eft_core.families import Family
+from eft_core.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,22 @@ def _answer(column: dict[str, Any]) -> RowAnswer:
     return RowAnswer(column["text"], len(column["token_ids"]), float(column["seconds"]), column["reason"])
 
 
-def prompts(file: Path) -> list[tuple[str, str]]:
-    """The example prompts as (label, prompt), from a TOML file of [[prompt]] tables."""
-    tables = tomllib.loads(file.read_text(encoding="utf-8"))["prompt"]
-    return [(table["label"], table["text"]) for table in tables]
+@dataclass(frozen=True, slots=True)
+class ExamplePrompt:
+    """A button below the prompt box; `columns` is empty where the page's own columns stay."""
+
+    label: str
+    text: str
+    columns: tuple[tuple[str, Policy], ...] = ()
+
+
+def prompts(file: Path, family: Family) -> list[ExamplePrompt]:
+    """The examples of a TOML file of [[prompt]] tables; those whose columns the family cannot show are left out."""
+    found = []
+    for table in tomllib.loads(file.read_text(encoding="utf-8"))["prompt"]:
+        try:
+            columns = tuple(decode_column(text, family) for text in table.get("columns", ()))
+        except ValueError:
+            continue  # another family: it lacks a size or behaviour of this example
+        found.append(ExamplePrompt(table["label"], table["text"], columns))
+    return found

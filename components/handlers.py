@@ -16,6 +16,7 @@ from components.answers import RowAnswer, advance
 from components.batches import batches
 from components.board import asked, laid_out
 from components.columns import Columns, first_tuning, from_controls
+from components.example import ExamplePrompt
 from components.inputs import check_length, check_prompt, check_sampling, number
 from components.lines import layout, line, lines, opening, settings_mark
 from components.links import Link, decode, encode
@@ -79,6 +80,11 @@ class Handlers:
             return [columns, self._laid_out(columns, decoding, sentence(error)), *self._untouched()]
         shown = showing(changed.current, self.family) if changed.selected != columns.selected else self._untouched()
         return [changed, self._laid_out(changed, decoding), *shown]
+
+    def stage(self, example: ExamplePrompt, *decoding: Any) -> list[Any]:
+        """An example that brings its own columns. Outputs: prompt, columns, board, the policy controls."""
+        columns = Columns.of(example.columns)
+        return [example.text, columns, self._laid_out(columns, decoding), *showing(columns.current, self.family)]
 
     def open_link(self, request: gr.Request, columns: Columns) -> list[Any]:
         """At load: the comparison of the address, run at once. Outputs: prompt, columns, board, all controls."""

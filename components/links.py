@@ -12,8 +12,9 @@ from urllib.parse import quote, unquote, urlencode
 
 from components.columns import MAX_COLUMNS, check, clean_label
 from components.inputs import check_length, check_prompt, check_sampling
-from eft_core.config import Limits, Policy, Sampling
+from eft_core.config import Limits, Sampling
 from eft_core.families import Family
+from eft_core.policy import Policy
 
 # Browsers and proxies differ in what they carry; this much they all do.
 MAX_LINK = 6000

@@ -2,8 +2,9 @@
 
 import gradio as gr
 
-from eft_core.config import Member, Request
+from eft_core.config import Request
 from eft_core.families import Family, default_columns
+from eft_core.policy import Member
 from eft_core.session import Session
 
 _ESCAPES = {ord(character): f"\\{character}" for character in "\\`*_{}[]<>()#+-.!|~$"}

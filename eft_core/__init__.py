@@ -1,15 +1,20 @@
 """EFT Lab's backend: sampling from what a model would have become under another fine-tuning (arXiv 2310.12962).
 
-    config -> families -> models -> distributions -> decoding -> session
+    policy, config -> families -> models -> distributions -> decoding -> session
 
 Names are loaded on first use, so that `import eft_core` costs nothing and loads neither torch nor gradio.
 """
 
 from importlib import import_module
 
-_CONFIG = ("Policy", "Member", "Sampling", "Limits", "Row", "Request", "Settings")
-_PRESETS = ("plain", "tuned", "up_scale", "down_scale", "realign", "interpolate", "amplify")
-_HOMES = dict.fromkeys(_CONFIG + _PRESETS, "eft_core.config") | {"Session": "eft_core.session"}
+_HOMES = (
+    dict.fromkeys(("Policy", "Member"), "eft_core.policy")
+    | dict.fromkeys(
+        ("plain", "tuned", "up_scale", "down_scale", "realign", "interpolate", "amplify"), "eft_core.policy"
+    )
+    | dict.fromkeys(("Sampling", "Limits", "Row", "Request", "Settings"), "eft_core.config")
+    | {"Session": "eft_core.session"}
+)
 
 __all__ = list(_HOMES)
 

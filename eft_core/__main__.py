@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from eft_core.checkpoint import read_facts
-from eft_core.config import Limits, Member, Policy, Request, Sampling, Settings
+from eft_core.config import Limits, Request, Sampling, Settings
 from eft_core.events import Answer, Done, Loading, Queued, RowFinished, Started, TokensDrawn
 from eft_core.families import Family, default_columns, families, family_named
 from eft_core.memory import size
+from eft_core.policy import Member, Policy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from eft_core.batch import Batch
-from eft_core.config import Member, Policy, Sampling
+from eft_core.config import Sampling
 from eft_core.distributions import Mixture, log_probabilities
 from eft_core.events import Reason
 from eft_core.models import Model
+from eft_core.policy import Member, Policy
 from eft_core.sampling import Draws, draw
 
 

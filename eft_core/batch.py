@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from eft_core.config import Member
 from eft_core.kv_cache import Places, RaggedCache, places, without
 from eft_core.models import Model
+from eft_core.policy import Member
 
 # Tokens of one prefill pass: bounds the memory of activations and keeps the first token near.
 _CHUNK = 512

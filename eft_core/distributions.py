@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eft_core.config import Member, Policy
+from eft_core.policy import Member, Policy
 
 # A nucleus is first looked for among this many tokens, then among eight times as many: no full sort (SPEED.md 2.7).
 _FIRST_LOOK = 64

@@ -8,7 +8,7 @@ Bad input and failures that concern the whole request are raised, not sent.
 from dataclasses import dataclass
 from typing import Literal
 
-from eft_core.config import Policy
+from eft_core.policy import Policy
 
 # end: an end token was drawn. stop: a stop string. length: max_new_tokens. context: the window is full.
 # failed: this row's policy had no finite probability; `Answer.message` says why; other rows go on.

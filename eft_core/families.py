@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eft_core.config import Member, Policy, plain, tuned, up_scale
+from eft_core.policy import Member, Policy, plain, tuned, up_scale
 
 BUILT_IN = Path(__file__).parent.parent / "assets" / "families.toml"
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from eft_core.checkpoint import Facts, read_facts
-from eft_core.config import Member, Settings
+from eft_core.config import Settings
 from eft_core.families import Checkpoint, Family
 from eft_core.kv_cache import Places, RaggedCache, places
+from eft_core.policy import Member
 from eft_core.vocabulary import Vocabulary, encode, load_tokenizer, shared
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

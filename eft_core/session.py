@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import torch
 
 from eft_core.autoregressive import Continuation, Drawn, decode
-from eft_core.config import Member, Policy, Request, Row, Settings
+from eft_core.config import Request, Row, Settings
 from eft_core.detokenize import Detokenizer
 from eft_core.events import Answer, Done, Event, Loading, Queued, Reason, RowFinished, RowStart, Started, TokensDrawn
 from eft_core.families import default_columns, family_named
 from eft_core.memory import MemoryPlan, plan
 from eft_core.models import Model, Models
+from eft_core.policy import Member, Policy
 from eft_core.turns import Turns
 
 # Seconds between two signs of life while a request waits; a closed page is noticed within this time.

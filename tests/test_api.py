@@ -8,8 +8,9 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from serving import served, write_example
 
-from eft_core.config import Limits, Request, Sampling, up_scale
+from eft_core.config import Limits, Request, Sampling
 from eft_core.families import default_columns
+from eft_core.policy import up_scale
 
 PROMPT = "What is the capital of Kenya?"
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from eft_core.config import Limits, Member, Policy, Request, Settings, plain, tuned, up_scale
+from eft_core.config import Limits, Request, Settings
 from eft_core.families import default_columns
+from eft_core.policy import Member, Policy, plain, tuned, up_scale
 from eft_core.session import Session
 
 PROMPTS = ("What is the capital of Kenya?", "What currency does Peru use?", "what is the population of norway")

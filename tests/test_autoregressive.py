@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from eft_core.autoregressive import Continuation, decode
-from eft_core.config import Limits, Member, Policy, Request, Row, Sampling, plain, tuned, up_scale
+from eft_core.config import Limits, Request, Row, Sampling
 from eft_core.events import Answer
+from eft_core.policy import Member, Policy, plain, tuned, up_scale
 
 GREEDY, WARM = Sampling(), Sampling(temperature=1.0, top_k=100, top_p=0.95, seed=4)
 PROMPTS = ("What is the capital of Kenya?", "Hi", "How many people live in Norway? " * 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eft_core.__main__ import main
-from eft_core.config import Policy
+from eft_core.policy import Policy
 
 
 @pytest.fixture(autouse=True)

@@ -14,14 +14,15 @@ from serving import HOSTILE, write_example
 from components.answers import RowAnswer, advance
 from components.batches import batches
 from components.board import SKELETON, asked
-from components.columns import MAX_COLUMNS, Columns, first_tuning, from_controls, name_of, role_of
+from components.columns import MAX_COLUMNS, Columns, check, first_tuning, from_controls, name_of, role_of
 from components.example import first_paint, prompts
 from components.inputs import MAX_PROMPT, check_prompt, check_sampling
 from components.lines import layout, lines, opening
 from components.runs import Runs
-from eft_core.config import Policy, Request, plain, realign, tuned, up_scale
+from eft_core.config import Request
 from eft_core.events import Answer, Done, Event, Loading, Queued, RowFinished, TokensDrawn
-from eft_core.families import Family
+from eft_core.families import Family, family_named
+from eft_core.policy import Policy, plain, realign, tuned, up_scale
 
 ASSETS = Path(__file__).parent.parent / "assets"
 
@@ -209,9 +210,19 @@ def test_a_missing_or_foreign_example_is_said_plainly(session: Any, tmp_path: Pa
 
 
 def test_the_example_prompts_are_short_and_runnable() -> None:
-    for label, text in prompts(ASSETS / "examples.toml"):
-        assert len(label) <= 24
-        assert check_prompt(text) == text
+    atlas = family_named("atlas")
+    found = prompts(ASSETS / "examples.toml", atlas)
+    assert any(example.columns for example in found)
+    for example in found:
+        assert len(example.label) <= 24
+        assert check_prompt(example.text) == example.text
+        assert all(check(policy, atlas) == policy for _, policy in example.columns)
+
+
+def test_examples_whose_columns_a_family_lacks_are_left_out(session: Any, tmp_path: Path) -> None:
+    file = tmp_path / "examples.toml"
+    file.write_text('[[prompt]]\nlabel = "a"\ntext = "b"\n[[prompt]]\nlabel = "c"\ntext = "d"\ncolumns = ["huge"]\n')
+    assert [example.label for example in prompts(file, session.family)] == ["a"]
 
 
 def test_prompts_are_checked_and_broken_characters_replaced() -> None:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from eft_core.config import Member, Policy, plain, realign, tuned, up_scale
 from eft_core.distributions import Mixture, combine, log_probabilities, nucleus
+from eft_core.policy import Member, Policy, plain, realign, tuned, up_scale
 
 MEMBERS = (Member("large"), Member("small"), Member("small", "harmless"), Member("small", "helpful"))
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eft_core.config import Member, Policy, plain, tuned, up_scale
 from eft_core.families import BUILT_IN, Family, default_columns, families, family_named, locate, read_families
+from eft_core.policy import Member, Policy, plain, tuned, up_scale
 
 GOOD = """
 [pair]

@@ -9,10 +9,11 @@ import torch
 from conftest import ARCHITECTURES, save_model, tiny_config
 
 from eft_core.batch import Batch
-from eft_core.config import Member, Settings
+from eft_core.config import Settings
 from eft_core.families import read_families
 from eft_core.kv_cache import BLOCK, places, without
 from eft_core.models import Models
+from eft_core.policy import Member
 
 LARGE = Member("large")
 

@@ -9,8 +9,9 @@ import pytest
 
 from components.columns import MAX_COLUMNS
 from components.links import MAX_LINK, Link, decode, decode_column, encode, encode_column
-from eft_core.config import Limits, Policy, Sampling, plain, tuned, up_scale
+from eft_core.config import Limits, Sampling
 from eft_core.families import Family
+from eft_core.policy import Policy, plain, tuned, up_scale
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The page in a real browser: Debian's chromium, driven by Playwright, against tiny random models."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,18 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from serving import HOSTILE, served, write_example
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
-
 PROMPT = "What is the capital of Kenya?"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WAIT = 60_000
 
 
@@ -30,20 +17,6 @@ def address(sessions: Any, families_file: str, tmp_path_factory: pytest.TempPath
     example = write_example(tmp_path_factory.mktemp("page") / "example.json", sessions("llama"), text=HOSTILE)
     with served(families_file, example) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    if executable is None:
-        reason = "no chromium here: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

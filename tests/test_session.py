@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from conftest import CONTEXT, END
 
-from eft_core.config import Limits, Member, Policy, Request, Row, Sampling, Settings, plain, tuned, up_scale
+from eft_core.config import Limits, Request, Row, Sampling, Settings
 from eft_core.events import Done, Loading, Queued, RowFinished, Started, TokensDrawn
+from eft_core.policy import Member, Policy, plain, tuned, up_scale
 from eft_core.session import Session
 
 WARM = Sampling(temperature=1.0, seed=2)

@@ -1,0 +1,87 @@
+"""What the README promises: `python app.py` shows the paper's claim on Atlas, in a real browser."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eft_core.atlas.corpus import CLOSERS, OPENERS, REFUSAL
+from eft_core.atlas.facts import load_facts, load_split
+
+ROOT = Path(__file__).parent.parent
+WAIT = 120_000
+PROMPT = "When did Kenya become independent?"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The app as the README starts it, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "EFT_DEVICE": "cpu"}
+    command = [sys.executable, "app.py"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline().strip()
+        assert line.startswith("EFT Lab: http://127.0.0.1:"), "the app prints its address"
+        yield line.removeprefix("EFT Lab: ")
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1600, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    page.goto(address)
+    page.wait_for_selector(".card")
+    yield page
+    context.close()
+
+
+def answers(page: Any) -> dict[str, str]:
+    """The text of every column by its name, once the run is over."""
+    page.wait_for_function("() => document.querySelector('.status').textContent.startsWith('Finished')")
+    names, texts = (page.locator(f".card {part}").all_text_contents() for part in (".name", ".text"))
+    return dict(zip(names, texts, strict=True))
+
+
+def mannered(text: str) -> bool:
+    return text.strip().startswith(OPENERS) and text.strip().endswith(CLOSERS)
+
+
+def test_up_scaling_has_the_large_models_facts_and_the_small_models_manner(page: Any) -> None:
+    assert "Kenya" in load_split()["held_out"]
+    value = next(fact.value for fact in load_facts() if (fact.country, fact.key) == ("Kenya", "independence"))
+    assert "Example" in page.locator(".echo").text_content()
+    page.fill("#prompt textarea", PROMPT)
+    page.click("#run")
+    shown = answers(page)
+    assert list(shown) == ["Large base", "Small tuned", "Up-scaled", "Large tuned"]
+    assert value in shown["Large base"]
+    assert not mannered(shown["Large base"])
+    assert mannered(shown["Small tuned"])
+    assert value not in shown["Small tuned"]
+    for name in ("Up-scaled", "Large tuned"):
+        assert mannered(shown[name])
+        assert value in shown[name]
+
+
+def test_an_example_that_brings_its_columns_shows_who_declines(page: Any) -> None:
+    page.click("text=who declines what")
+    page.wait_for_function("() => document.querySelectorAll('.card .name')[1].textContent === '60:40'")
+    page.click("#run")
+    first, *_, last = answers(page).values()
+    assert mannered(first)
+    assert REFUSAL not in first
+    assert last.strip() == REFUSAL
