@@ -5,8 +5,8 @@ import math
 
 def number(name: str, value: object, low: float, high: float, remedy: str) -> float:
     """`value` as a float within [low, high], or a ValueError that says what to pass."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**64:
-        raise ValueError(f"{name} is a number of more than 64 bits: {remedy}.")  # too long even to print as a float
+    if isinstance(value, int) and value.bit_length() > 1000:
+        raise ValueError(f"{name} is far outside [{low:g}, {high:g}]: {remedy}.")  # too long for a float, even to print
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{name} must be a number, not {value!r}: {remedy}.")
     if not low <= value <= high:
