@@ -43,7 +43,8 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1600, "height": 900})
     page = context.new_page()
     page.set_default_timeout(WAIT)
-    page.goto(address)
+    with page.expect_response(lambda response: "/run/predict" in response.url):
+        page.goto(address)
     page.wait_for_selector(".card")
     yield page
     context.close()

@@ -32,7 +32,9 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        page.goto(address + query)
+        # The load event's answer: gradio listens from then on, and an input before it would be lost.
+        with page.expect_response(lambda response: "/run/predict" in response.url):
+            page.goto(address + query)
         page.wait_for_selector(".card")
         return page
 
@@ -304,7 +306,7 @@ def test_on_a_phone_the_settings_are_a_drawer(visit: Any) -> None:
 
 def test_an_example_prompt_is_one_click_away(visit: Any) -> None:
     page = visit()
-    page.click("#examples button >> nth=1")
+    page.click("#examples button >> nth=0")
     page.wait_for_function("() => document.querySelector('#prompt textarea').value.includes('Peru')")
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('.echo').textContent.includes('Peru')")
