@@ -7,7 +7,7 @@ code is never run and the network never asked. B rows, T new tokens, V shared vo
 import copy
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -223,7 +223,7 @@ def _check_config(config: Any) -> None:
             _refuse(config, reason)
 
 
-def _refuse(config: Any, reason: str) -> None:
+def _refuse(config: Any, reason: str) -> NoReturn:
     name = (config.architectures or [config.model_type])[0]
     raise ValueError(
         f"{name} cannot decode rows at different positions: {reason}. Models of the Llama, Qwen2, Qwen3, GPT-2, "
@@ -246,7 +246,6 @@ def _check_rows(model: Model, member: str) -> None:
         alone = [model.network(input_ids=row[None]).logits[:, -1, : model.width] for row in rows]
     except (RuntimeError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
         _refuse(model.network.config, f"a trial run of {member} failed ({error})")
-        raise
     difference = (ragged - torch.cat(alone)).abs().max()
     if difference > _ROUNDING[model.dtype] * torch.cat(alone).abs().max():
         _refuse(model.network.config, f"in a trial run of {member}, two rows differed from the same rows alone")

@@ -75,7 +75,7 @@ def encode(tokenizer: Any, prompt: str) -> tuple[int, ...]:
     """
     text = prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # lone surrogates are not text
     if not tokenizer.chat_template:
-        return tuple(tokenizer(text, split_special_tokens=True)["input_ids"])
+        return tuple(tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"])
     before, after, trims = _around(tokenizer)
     head, start = _split_last(before, tokenizer.all_special_tokens)
     end, rest = _split_first(after, tokenizer.all_special_tokens)
@@ -84,7 +84,7 @@ def encode(tokenizer: Any, prompt: str) -> tuple[int, ...]:
     ids: list[int] = []
     for part, split in ((head, False), (middle, True), (rest, False)):
         if part:
-            ids += tokenizer(part, add_special_tokens=False, split_special_tokens=split)["input_ids"]
+            ids += tokenizer(part, add_special_tokens=False, split_special_tokens=split, verbose=False)["input_ids"]
     return tuple(ids)
 
 
