@@ -231,6 +231,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".atlas"), help="folder of tokens and checkpoints")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    torch.use_deterministic_algorithms(True)  # the same weights again on the same kind of CPU and threads
     tokenizer = load_tokenizer(options.work)
     for size in SIZES:
         stages = ["base", *(name for name, sizes in BEHAVIOURS.items() if size.name in sizes)]
