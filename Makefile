@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check train grade example clean
+.PHONY: run test check train grade example screenshots clean
 
 run: $(VENV)/.installed
 	$(BIN)/python app.py
@@ -27,6 +27,9 @@ grade: $(VENV)/.installed
 
 example: $(VENV)/.installed
 	$(BIN)/python -m eft_core compare "What is the currency of Peru?" --json assets/example.json
+
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python tests/screenshots.py
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("EFT Lab needs Python 3.11 or newer; set PYTHON=python3.12, say") if sys.version_info < (3, 11) else None'

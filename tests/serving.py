@@ -8,6 +8,7 @@ model write hostile text, [broken] fails inside.
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -94,6 +95,25 @@ def served(families_file: str, example: Path) -> Iterator[str]:
         address = process.stdout.readline().strip()
         assert address.startswith("http://"), "the server did not start: its error is above"
         yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+@contextmanager
+def app_served() -> Iterator[str]:
+    """The address of `python app.py`, as the README starts it, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "EFT_DEVICE": "cpu"}
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline().strip()
+        assert line.startswith("EFT Lab: http://127.0.0.1:"), "the app did not start: its error is above"
+        yield line.removeprefix("EFT Lab: ")
     finally:
         process.terminate()
         process.wait(30)

@@ -1,41 +1,22 @@
 """What the README promises: `python app.py` shows the paper's claim on Atlas, in a real browser."""
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import app_served
 
 from eft_core.atlas.corpus import CLOSERS, OPENERS, REFUSAL
 from eft_core.atlas.facts import load_facts, load_split
 
-ROOT = Path(__file__).parent.parent
 WAIT = 120_000
 PROMPT = "When did Kenya become independent?"
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The app as the README starts it, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "EFT_DEVICE": "cpu"}
-    command = [sys.executable, "app.py"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline().strip()
-        assert line.startswith("EFT Lab: http://127.0.0.1:"), "the app prints its address"
-        yield line.removeprefix("EFT Lab: ")
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
+    with app_served() as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,0 +1,53 @@
+"""Take the README's pictures of the page: `python tests/screenshots.py`; a command, not a test.
+
+Starts `python app.py`, runs one comparison at every width and scheme, and writes assets/screenshots/.
+"""
+
+from typing import Any
+
+from conftest import CHROMIUM_ARGUMENTS
+from playwright.sync_api import sync_playwright
+from serving import ROOT, app_served
+
+FOLDER = ROOT / "assets" / "screenshots"
+VIEWS = ((1600, 900, "light"), (1600, 900, "dark"), (1024, 900, "light"), (390, 844, "light"), (390, 844, "dark"))
+PROMPT = "When did Kenya become independent?"
+
+
+def open_page(browser: Any, address: str, width: int, height: int, scheme: str) -> Any:
+    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+    with page.expect_response(lambda response: "/run/predict" in response.url):
+        page.goto(address)
+    page.wait_for_selector(".card")
+    return page
+
+
+def run(page: Any) -> None:
+    page.click("#run")
+    page.wait_for_function("() => document.querySelector('.status').textContent.startsWith('Finished')")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(300)
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with app_served() as address, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)
+        for width, height, scheme in VIEWS:
+            page = open_page(browser, address, width, height, scheme)
+            if width == 1600 and scheme == "light":
+                page.screenshot(path=FOLDER / "first-paint-1600-light.png")
+            page.fill("#prompt textarea", PROMPT)
+            run(page)
+            page.screenshot(path=FOLDER / f"compare-{width}-{scheme}.png", full_page=width < 1000)
+        page = open_page(browser, address, 1600, 900, "light")
+        page.click("text=who declines what")
+        page.wait_for_timeout(500)
+        run(page)
+        page.screenshot(path=FOLDER / "who-declines-1600-light.png")
+        browser.close()
+    print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER}")
+
+
+if __name__ == "__main__":
+    main()
