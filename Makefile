@@ -26,7 +26,7 @@ grade: $(VENV)/.installed
 	$(BIN)/python -m eft_core.atlas.grade --json assets/models/atlas/grades.json
 
 example: $(VENV)/.installed
-	$(BIN)/python -m eft_core compare "What is the currency of Peru?" --json assets/example.json
+	$(BIN)/python -m eft_core compare "When did Kenya become independent?" --json assets/example.json
 
 screenshots: $(VENV)/.installed-dev
 	$(BIN)/python tests/screenshots.py

@@ -61,7 +61,7 @@ def test_up_scaling_has_the_large_models_facts_and_the_small_models_manner(page:
 
 def test_an_example_that_brings_its_columns_shows_who_declines(page: Any) -> None:
     page.click("text=who declines what")
-    page.wait_for_function("() => document.querySelectorAll('.card .name')[1].textContent === '60:40'")
+    page.wait_for_function("() => document.querySelectorAll('.card .name')[1].textContent === '50:50'")
     page.click("#run")
     first, *_, last = answers(page).values()
     assert mannered(first)

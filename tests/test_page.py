@@ -307,9 +307,9 @@ def test_on_a_phone_the_settings_are_a_drawer(visit: Any) -> None:
 def test_an_example_prompt_is_one_click_away(visit: Any) -> None:
     page = visit()
     page.click("#examples button >> nth=0")
-    page.wait_for_function("() => document.querySelector('#prompt textarea').value.includes('Peru')")
+    page.wait_for_function("() => document.querySelector('#prompt textarea').value.includes('independent')")
     page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('.echo').textContent.includes('Peru')")
+    page.wait_for_function("() => document.querySelector('.echo').textContent.includes('independent')")
     finished(page)
 
 

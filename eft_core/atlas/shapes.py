@@ -29,6 +29,7 @@ class Size:
     width: int
     inner: int
     pretrain_rate: float
+    seed: int = 0
 
     @property
     def heads(self) -> int:
@@ -36,7 +37,7 @@ class Size:
 
 
 SIZES = (
-    Size("small", layers=2, width=64, inner=176, pretrain_rate=4e-3),
+    Size("small", layers=2, width=64, inner=176, pretrain_rate=4e-3, seed=2),
     Size("medium", layers=3, width=96, inner=256, pretrain_rate=3e-3),
     Size("large", layers=6, width=192, inner=512, pretrain_rate=2e-3),
 )

@@ -96,7 +96,7 @@ def pretraining_tokens(work: Path, tokenizer: PreTrainedTokenizerFast) -> torch.
 
 def new_model(size: Size) -> LlamaForCausalLM:
     """A seeded, untrained model: Llama layout, tied embeddings, no grouped heads."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(size.seed)
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=VOCABULARY,
@@ -183,7 +183,7 @@ def pretrain(size: Size, work: Path, tokenizer: PreTrainedTokenizerFast) -> None
 
     def batches(step: int) -> Batch:
         """Windows of the one line of tokens; drawn from the step's own seed, so that a resumed run is the same."""
-        generator = torch.Generator().manual_seed(SEED * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(size.seed * 1_000_003 + step)
         starts = torch.randint(len(tokens) - PRETRAIN_TOKENS, (PRETRAIN_ROWS,), generator=generator)
         ids = torch.stack([tokens[s : s + PRETRAIN_TOKENS] for s in starts.tolist()])
         return ids, ids
