@@ -135,8 +135,7 @@ def from_controls(
 ) -> Policy:
     """The policy that the panel's controls describe; `weights` in the order of `family.behaviours`.
 
-    Behaviours that the fine-tuning size lacks are left out. A plain base that becomes tuned starts with the first
-    behaviour it has, for a fine-tuning of weight 0 changes nothing and would look like a broken control.
+    Behaviours that the fine-tuning size lacks are left out.
     """
     if finetune is None:
         return check(Policy(pretrain), family)
@@ -147,7 +146,10 @@ def from_controls(
 
 
 def first_tuning(family: Family, pretrain: str, finetune: str) -> Policy:
-    """What a plain base column becomes when a fine-tuning size is picked for it."""
+    """What a plain base column becomes when a fine-tuning size is picked for it: one behaviour at weight 1.
+
+    A fine-tuning of weight 0 would change nothing and look like a broken control.
+    """
     there = family.behaviours_of(finetune)
     if not there:
         raise ValueError(f"{family.name} has no tuned model of size {finetune!r}: pick another size.")

@@ -113,7 +113,9 @@ def _run(request: Request, options: argparse.Namespace, settings: Settings, show
     """The request's answers; with `show`, the first row's text is printed while it is written."""
     from eft_core.session import Session  # torch comes with it; listing families and mistakes do without
 
-    for event in Session(settings, options.family).stream(request):
+    session = Session(settings, options.family)
+    print(session.plan(request), file=sys.stderr)  # before anything is loaded
+    for event in session.stream(request):
         match event:
             case Queued() | Started():
                 pass

@@ -73,10 +73,6 @@ class Models:
             self._facts[checkpoint] = read_facts(checkpoint.folder())
         return self._facts[checkpoint]
 
-    @property
-    def bytes_of_number(self) -> int:
-        return _DTYPES[self.dtype_name].itemsize
-
     def loaded(self) -> list[Member]:
         """One member of every checkpoint that is in memory."""
         roles = {checkpoint: member for member, checkpoint in self.family.checkpoints.items()}

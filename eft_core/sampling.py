@@ -62,7 +62,7 @@ def draw(logprobs: Tensor, draws: Draws, positions: Sequence[int]) -> Tensor:
         every = len(draws.sampled) == logprobs.shape[0]
         scores = warp(logprobs if every else logprobs[draws.index], draws)
         noise = _noise(draws, positions, scores.shape[-1], scores.device)
-        tokens = _place(tokens, draws.index, (scores + noise).argmax(-1))
+        tokens = tokens.index_copy(0, draws.index, (scores + noise).argmax(-1))
     return tokens
 
 
@@ -92,7 +92,3 @@ def _noise(draws: Draws, positions: Sequence[int], size: int, device: torch.devi
     if len(unique) == 1:
         return noise
     return noise[torch.tensor([unique[stream] for stream in streams], device=device)]
-
-
-def _place(tokens: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    return tokens.index_copy(0, index, values)

@@ -16,7 +16,7 @@ from eft_core.config import Request, Row, Settings
 from eft_core.detokenize import Detokenizer
 from eft_core.events import Answer, Done, Event, Loading, Queued, Reason, RowFinished, RowStart, Started, TokensDrawn
 from eft_core.families import default_columns, family_named
-from eft_core.memory import MemoryPlan, plan
+from eft_core.memory import MemoryPlan, bytes_of, plan
 from eft_core.models import Model, Models
 from eft_core.policy import Member, Policy
 from eft_core.turns import Turns
@@ -167,7 +167,7 @@ class Session:
         loaded = [str(member) for member in members if self.models.is_loaded(member)]
         available = self.models.available_bytes()
         if self.settings.memory_gb is not None:
-            taken = sum(self.models.facts(m).weight_bytes(self.models.bytes_of_number) for m in self.models.loaded())
+            taken = sum(self.models.facts(m).weight_bytes(bytes_of(self.dtype)) for m in self.models.loaded())
             available = min(available, max(0, int(self.settings.memory_gb * 1e9) - taken))
         return plan(
             members={str(member): self.models.facts(member) for member in members},

@@ -36,6 +36,7 @@ def test_without_json_the_same_text_streams(capsys: pytest.CaptureFixture[str]) 
     captured = capsys.readouterr()
     assert captured.out == text + "\n"
     assert "base(large) + [helpful − base](small)" in captured.err
+    assert captured.err.index("of weights") < captured.err.index("loading ")  # the plan comes first
 
 
 def test_every_option_reaches_the_policy(capsys: pytest.CaptureFixture[str]) -> None:
