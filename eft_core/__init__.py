@@ -12,7 +12,7 @@ _HOMES = (
     | dict.fromkeys(
         ("plain", "tuned", "up_scale", "down_scale", "realign", "interpolate", "amplify"), "eft_core.policy"
     )
-    | dict.fromkeys(("Sampling", "Limits", "Row", "Request", "Settings"), "eft_core.config")
+    | dict.fromkeys(("Sampling", "Limits", "Row", "Request", "Settings", "Speculation"), "eft_core.config")
     | {"Session": "eft_core.session"}
 )
 

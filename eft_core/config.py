@@ -6,10 +6,14 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self, get_args
 
 from eft_core.checks import number, whole
-from eft_core.policy import Policy
+from eft_core.policy import Member, Policy
+
+# How a drafted block is verified; all three are exact (`verification`).
+Rule = Literal["block", "token", "noise"]
+LONGEST_DRAFT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,30 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Speculation:
+    """How rows speculate: a cheap draft of `length` tokens a cycle, verified by the other members in one pass each.
+
+    `length` None adapts to what is measured, 0 included. `rule`: "block" and "token" keep the law of plain decoding;
+    "noise" (shared noise) keeps even its text for a seed; greedy text is the same under all. `drafter` is a member that
+    drafts in every row's stead; None: each row's own (`drafter`). `timed`: decode plainly first, to measure the gain.
+    """
+
+    length: int | None = None
+    rule: Rule = "block"
+    drafter: Member | None = None
+    timed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.length is not None:
+            remedy = "use the tokens drafted a cycle, such as 4, or None to adapt"
+            object.__setattr__(self, "length", whole("draft length", self.length, 0, LONGEST_DRAFT, remedy))
+        if self.rule not in get_args(Rule):
+            raise ValueError(f"{self.rule!r} is no acceptance rule: use {', '.join(get_args(Rule))}.")
+        if not isinstance(self.drafter, Member | None):
+            raise ValueError("drafter must be a Member, such as Member('small', 'helpful'), or None.")
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One running continuation: a prompt, the policy that answers it, and one random stream (seed, sample)."""
 
@@ -64,10 +92,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Rows that decode together. `compare` makes the common one: one prompt, several policies, equal sampling."""
+    """Rows that decode together. `compare` makes the common one: one prompt, several policies, equal sampling.
+
+    `speculation` None is plain decoding, one token a step.
+    """
 
     rows: tuple[Row, ...]
     limits: Limits = Limits()
+    speculation: Speculation | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
@@ -82,9 +114,11 @@ class Request:
         sampling: Sampling = Sampling(),  # frozen
         limits: Limits = Limits(),  # frozen
         samples: int = 1,
+        speculation: Speculation | None = None,
     ) -> Self:
         """Every policy answers `prompt` `samples` times; all columns share the random streams (SPEED.md 2.4)."""
-        return cls(tuple(Row(prompt, policy, sampling, j) for policy in policies for j in range(samples)), limits)
+        rows = tuple(Row(prompt, policy, sampling, sample) for policy in policies for sample in range(samples))
+        return cls(rows, limits, speculation)
 
 
 @dataclass(frozen=True, slots=True)

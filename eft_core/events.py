@@ -1,6 +1,6 @@
 """What a session says while it works: frozen dataclasses, from `session` to whoever listens.
 
-A stream is: `Queued`* (while others run), `Loading`* (members that are not in memory yet), `Started`, then
+A stream is: `Queued`* (while others run), `Loading`* (members that are not in memory yet), `Timing`?, `Started`, then
 `TokensDrawn` and `RowFinished` of all rows interleaved, and `Done`. Rows are numbered as in the request.
 Bad input and failures that concern the whole request are raised, not sent.
 """
@@ -13,6 +13,53 @@ from eft_core.policy import Policy
 # end: an end token was drawn. stop: a stop string. length: max_new_tokens. context: the window is full.
 # failed: this row's policy had no finite probability; `Answer.message` says why; other rows go on.
 Reason = Literal["end", "stop", "length", "context", "failed"]
+
+# How a token came to be. plain: drawn from the policy, nothing was drafted. accepted: drafted, and verified.
+# recovered: drawn after a draft was rejected. bonus: drawn after a whole block was accepted.
+Fate = Literal["plain", "accepted", "recovered", "bonus"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """What speculation did in one row. `drafter` is the draft policy's formula; it is "" where none is cheaper.
+
+    reached[i]: cycles whose draft had a token at place i, all before it accepted; accepted[i]: those that accepted it.
+    drafted: draft tokens in all. cycles: those that drafted in this row. tokens: what these cycles gave.
+    """
+
+    drafter: str
+    cycles: int = 0
+    tokens: int = 0
+    drafted: int = 0
+    reached: tuple[int, ...] = ()
+    accepted: tuple[int, ...] = ()
+
+    @property
+    def acceptance(self) -> float | None:
+        """The chance that a draft token is accepted when those before it were; None if nothing was drafted."""
+        return sum(self.accepted) / sum(self.reached) if sum(self.reached) else None
+
+    @property
+    def acceptance_by_position(self) -> tuple[float, ...]:
+        return tuple(hit / seen for hit, seen in zip(self.accepted, self.reached, strict=True) if seen)
+
+    @property
+    def tokens_a_cycle(self) -> float | None:
+        return self.tokens / self.cycles if self.cycles else None
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What speculation brought to a request, all rows together. `plain_tokens_per_second` is measured where the
+    request asked to be timed both ways; `predicted` comes from measured acceptance and pass costs, None if unknown."""
+
+    tokens_per_second: float
+    plain_tokens_per_second: float | None = None
+    predicted: float | None = None
+
+    @property
+    def measured(self) -> float | None:
+        return self.tokens_per_second / self.plain_tokens_per_second if self.plain_tokens_per_second else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +96,31 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """The request is decoded plainly first, unseen, to measure what speculation brings."""
+
+
+@dataclass(frozen=True, slots=True)
 class TokensDrawn:
-    """Tokens of one row. `text` is what they add to the row's text: whole characters, held back while a
-    character or a possible stop string is incomplete, so it can be empty. `seconds` since decoding began."""
+    """Tokens of one row, in order: one of plain decoding, a cycle's of speculation; `fates` are one a token.
+
+    `text` is what they add to the row's text: whole characters, held back while a character or a possible stop
+    string is incomplete, so it can be empty. `seconds` since decoding began.
+    """
 
     row: int
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     text: str
     seconds: float
+    fates: tuple[Fate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A finished row. `logprobs` are the policy's own (before temperature, top-k, top-p), in nats. `token_ids`
-    include the end token; `text` does not show it. `seconds` from the row's first decoding step to its last."""
+    include the end token; `text` does not show it. `seconds` from the row's first decoding step to its last.
+    `fates` are one a token; `drafting` is set if the request speculated."""
 
     policy: Policy
     text: str
@@ -73,6 +130,8 @@ class Answer:
     prompt_tokens: int
     seconds: float
     message: str = ""
+    fates: tuple[Fate, ...] = ()
+    drafting: Drafting | None = None
 
     @property
     def tokens_per_second(self) -> float:
@@ -90,10 +149,12 @@ class RowFinished:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Every row ended: the answers in the order of the request's rows, and the time of the whole in seconds."""
+    """Every row ended: the answers in the order of the request's rows, and the time of the whole in seconds.
+    `gain` is set if the request speculated."""
 
     answers: tuple[Answer, ...]
     seconds: float
+    gain: Gain | None = None
 
 
-Event = Queued | Loading | Started | TokensDrawn | RowFinished | Done
+Event = Queued | Loading | Timing | Started | TokensDrawn | RowFinished | Done

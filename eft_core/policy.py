@@ -7,6 +7,7 @@
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
@@ -15,6 +16,7 @@ from eft_core.checks import number
 
 # Weights closer to zero than this are rounding (1 - .7 - .3), and their members are not run.
 NEGLIGIBLE = 1e-9
+_MEMBER = re.compile(r"(?:base|tuned\[(?P<behaviour>[^\[\]]+)\])\[(?P<size>[^\[\]]+)\]")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -26,6 +28,19 @@ class Member:
 
     def __str__(self) -> str:
         return f"base[{self.size}]" if self.behaviour is None else f"tuned[{self.behaviour}][{self.size}]"
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """The inverse of `str`: base[small], tuned[helpful][small]."""
+        found = _MEMBER.fullmatch(name) if isinstance(name, str) else None
+        if not found:
+            raise ValueError(f"{name!r} names no member: write base[small] or tuned[helpful][small].")
+        return cls(found["size"], found["behaviour"])
+
+    @property
+    def policy(self) -> "Policy":
+        """This member as it is, as a policy."""
+        return plain(self.size) if self.behaviour is None else tuned(self.behaviour, self.size)
 
 
 @dataclass(frozen=True, slots=True)
