@@ -45,8 +45,21 @@ function makeCard(key) {
   const body = text.appendChild(document.createTextNode(''));
   const foot = node('footer', '', card);
   const made = { card, name, remove, formula, text, body, note: node('span', 'note', foot), count: node('span', 'count', foot) };
+  Object.assign(made, makeShare(foot, key));
   cards.set(key, made);
   return made;
+}
+
+// The accepted share is a button: its details open on hover and on focus, so a finger reaches them too.
+function makeShare(foot, key) {
+  const more = node('span', 'more', foot, '· ');
+  const share = node('button', 'share', more, 'accepted');
+  share.type = 'button';
+  const details = node('span', 'details', more);
+  details.setAttribute('role', 'tooltip');
+  details.id = `details-${key}`;
+  share.setAttribute('aria-describedby', details.id);
+  return { more, share, details };
 }
 
 function setText(target, text) {
@@ -94,6 +107,18 @@ function drawAnswer(made, answer, running, stale) {
   if (stale && !running) note = 'settings changed, press Run';
   setText(made.note, note);
   setText(made.count, answer ? rate(answer) : '');
+  drawShare(made, answer);
+}
+
+function drawShare({ more, share, details }, answer) {
+  const known = Boolean(answer) && answer.share !== undefined;
+  const said = (known && answer.details) || [];
+  more.hidden = !known;
+  share.disabled = !said.length;
+  if (known) setText(share, `${Math.round(100 * answer.share)}% accepted`);
+  if (details.children.length === said.length && said.every((text, i) => details.children[i].textContent === text)) return;
+  details.replaceChildren();
+  for (const text of said) node('span', '', details, text);
 }
 
 function draw() {
@@ -172,6 +197,10 @@ const take = {
     if (shown !== run) open(run);
     say('work', data.text);
   },
+  timing(run, data) {
+    if (shown !== run) open(run);
+    say('work', data.text);
+  },
   start(run, data) {
     if (shown !== run) open(run);
     say('work', data.text);
@@ -182,11 +211,14 @@ const take = {
     row.text += data.x;
     row.n = data.n;
     row.s = data.s;
+    row.share = data.a;
     row.end = data.end || '';
+    row.fates = data.f || ''; // one letter a token: plain, accepted, recovered, bonus
+    row.details = data.d;
     row.failed = Boolean(data.failed);
     row.message = data.m || '';
   },
-  done(run, data) { finish(run, '', '', run.example ? '' : `Finished in ${data.s.toFixed(1)} s`); },
+  done(run, data) { finish(run, '', '', data.text); },
   stopped(run) { finish(run, '', 'stopped', 'Stopped'); },
   error(run, data) { finish(run, 'error', 'not finished', data.text); },
 };
@@ -276,7 +308,8 @@ onPage('keydown', (event) => {
     event.preventDefault();
     document.querySelector('#run').click();
   } else if (event.key === 'Escape') {
-    if (document.body.hasAttribute('data-panel')) panel(false, true);
+    if (document.activeElement.classList.contains('share')) document.activeElement.blur();
+    else if (document.body.hasAttribute('data-panel')) panel(false, true);
     else if (document.body.hasAttribute('data-running')) document.querySelector('#stop').click();
   }
 });

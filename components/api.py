@@ -16,8 +16,10 @@ from components.columns import MAX_COLUMNS, Column, Columns, check, title_of
 from components.handlers import Handlers, sentence
 from components.inputs import check_length, check_prompt, check_sampling
 from eft_core.config import Request
+from eft_core.events import Done
 from eft_core.families import Family
 from eft_core.policy import Policy
+from eft_core.speculation_options import gain_values, speculation
 
 
 def compare_endpoint(handlers: Handlers, waiting: int) -> None:
@@ -31,17 +33,24 @@ def compare_endpoint(handlers: Handlers, waiting: int) -> None:
         top_p: float | None = None,
         seed: int = 0,
         max_new_tokens: int = 80,
+        speculate: str | int | None = None,
+        rule: str | None = None,
+        drafter: str | None = None,
+        timed: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Answer `prompt` under several policies at once, streaming the texts as they grow.
 
         `policies` are objects such as {"pretrain": "large", "finetune": "small", "behaviours": {"helpful": 1},
         "amplification": 1, "nucleus": null}; without them the page's default columns are used.
+        `speculate` is "off", "adaptive" or a draft length; `rule` "block", "token" or "noise"; `drafter` a member such
+        as "tuned[helpful][small]". `timed` decodes plainly first: the last update then has the measured gain.
         """
         try:
             sampling, limits = check_sampling(temperature, top_p, top_k, seed), check_length(max_new_tokens)
             columns = asked_columns(policies, handlers.family)
             policies_ = tuple(column.policy for column in columns)
-            request = Request.compare(check_prompt(prompt), policies_, sampling, limits)
+            ways = speculation(speculate, rule, drafter, timed, handlers.family)
+            request = Request.compare(check_prompt(prompt), policies_, sampling, limits, speculation=ways)
             yield from answers(handlers, request, columns)
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from error
@@ -60,12 +69,13 @@ def asked_columns(policies: object, family: Family) -> tuple[Column, ...]:
 
 def answers(handlers: Handlers, request: Request, columns: tuple[Column, ...]) -> Iterator[dict[str, Any]]:
     """What the endpoint yields: the whole state each time, the last one with done = True."""
-    rows = (RowAnswer(),) * len(columns)
+    rows, gain = (RowAnswer(),) * len(columns), None
     for batch in batches(lambda: handlers.session.stream(request), threading.Event()):
         rows = advance(rows, batch)
+        gain = next((event.gain for event in batch if isinstance(event, Done)), gain)
         # Also where nothing is new, as in the queue: gradio can end a call only where it yields.
         yield snapshot(request, columns, rows, handlers.family, done=False)
-    yield snapshot(request, columns, rows, handlers.family, done=True)
+    yield snapshot(request, columns, rows, handlers.family, done=True) | {"gain": gain_values(gain)}
 
 
 def snapshot(
@@ -80,6 +90,8 @@ def snapshot(
             "text": row.text,
             "tokens": row.tokens,
             "tokens_per_second": round(row.tokens_per_second, 2),
+            "acceptance": row.acceptance,
+            "tokens_a_cycle": row.drafting and row.drafting.tokens_a_cycle,
             "reason": row.reason or None,
             **({"message": row.message} if row.message else {}),
         }

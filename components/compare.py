@@ -11,7 +11,7 @@ from components.board import ASSETS, board
 from components.example import ExamplePrompt, first_paint, prompts
 from components.handlers import Handlers
 from components.lines import layout, settings_mark
-from components.panel import Controls, panel
+from components.panel import Controls, panel, speculation_showing
 
 # The session itself takes one comparison after the other; the rest wait there and are told how many are ahead.
 WAITING = 16
@@ -27,9 +27,9 @@ def compare_tab(blocks: gr.Blocks, handlers: Handlers, example: Path) -> None:
     with gr.Row(elem_id="compare"):
         with gr.Column(elem_id="main", min_width=0):
             prompt, run, stop, staged = _prompt_row(first.prompt, prompts(ASSETS / "examples.toml", handlers.family))
-            mark = settings_mark(first.sampling, first.limits)
+            mark = settings_mark(first.decoding)
             view = board(first.log, layout(first.columns, handlers.family, mark))
-        controls = panel(handlers.family, first.columns.current, first.sampling, first.limits)
+        controls = panel(handlers.family, first.columns.current, first.decoding)
     _connect(blocks, handlers, columns, prompt, run, stop, view, controls)
     for button, example_prompt in staged:
         button.click(
@@ -86,6 +86,8 @@ def _connect(
         show_progress="hidden",
         api_visibility="private",
     )
+    way, *what_counts = controls.speculation
+    way.input(speculation_showing, way, what_counts, queue=False, show_progress="hidden", api_visibility="private")
     view.select(
         handlers.act,
         [columns, *controls.decoding],

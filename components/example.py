@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.answers import RowAnswer
+from components.answers import RowAnswer, letters
 from components.columns import Columns, check, name_of
-from components.inputs import check_length, check_prompt, check_sampling
+from components.inputs import Decoding, check_length, check_prompt, check_sampling
 from components.lines import line, opening, row_line, settings_mark
 from components.links import Link, decode_column, encode
-from eft_core.config import Limits, Sampling
 from eft_core.families import Family
 from eft_core.policy import Policy
 
@@ -26,8 +25,7 @@ class FirstPaint:
 
     prompt: str
     columns: Columns
-    sampling: Sampling
-    limits: Limits
+    decoding: Decoding
     log: str
 
 
@@ -40,29 +38,30 @@ def first_paint(file: Path, family: Family) -> FirstPaint:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         note = f"The stored example does not fit this family ({error}): write a question and press Run."
     log = line("id", id="example") + line("plan", text=note)
-    return FirstPaint("", Columns.default(family), Sampling(), Limits(), log)
+    return FirstPaint("", Columns.default(family), Decoding(), log)
 
 
 def _read(example: dict[str, Any], family: Family) -> FirstPaint:
     if example["family"] != family.name:
         raise ValueError(f"it is of {str(example['family'])[:40]!r}")
     sampling = check_sampling(*(example["sampling"].get(name) for name in ("temperature", "top_p", "top_k", "seed")))
-    limits = check_length(example["limits"]["max_new_tokens"])
+    decoding = Decoding(sampling, check_length(example["limits"]["max_new_tokens"]))
     prompt = check_prompt(example["prompt"])
     pairs = []
     for column in example["columns"]:
         policy = check(Policy.from_dict(column["policy"]), family)
         pairs.append(("" if column["label"] == name_of(policy, family) else column["label"], policy))
     columns = Columns.of(tuple(pairs))
-    query = encode(Link(prompt, tuple(pairs), sampling, limits))
-    log = opening("example", prompt, columns.items, family, settings_mark(sampling, limits), query, example=True)
+    query = encode(Link(prompt, tuple(pairs), decoding))
+    log = opening("example", prompt, columns.items, family, settings_mark(decoding), query, example=True)
     for item, column in zip(columns.items, example["columns"], strict=True):
         log += row_line(item.key, _answer(column), column["text"])
-    return FirstPaint(prompt, columns, sampling, limits, log + line("done", s=0.0))
+    return FirstPaint(prompt, columns, decoding, log + line("done", text=""))
 
 
 def _answer(column: dict[str, Any]) -> RowAnswer:
-    return RowAnswer(column["text"], len(column["token_ids"]), float(column["seconds"]), column["reason"])
+    text, seconds, fates = column["text"], float(column["seconds"]), letters(column.get("fates", ()))
+    return RowAnswer(text, len(column["token_ids"]), seconds, column["reason"], fates=fates)
 
 
 @dataclass(frozen=True, slots=True)

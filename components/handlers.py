@@ -17,12 +17,12 @@ from components.batches import batches
 from components.board import asked, laid_out
 from components.columns import Columns, first_tuning, from_controls
 from components.example import ExamplePrompt
-from components.inputs import check_length, check_prompt, check_sampling, number
+from components.inputs import Decoding, check_length, check_prompt, check_sampling, check_speculation, number
 from components.lines import layout, line, lines, opening, settings_mark
 from components.links import Link, decode, encode
-from components.panel import showing
+from components.panel import DECODING_CONTROLS, decoding_showing, showing
 from components.runs import Runs
-from eft_core.config import Limits, Request, Sampling
+from eft_core.config import Request
 from eft_core.events import Queued
 from eft_core.families import Family
 from eft_core.session import Session
@@ -30,10 +30,11 @@ from eft_core.session import Session
 log = logging.getLogger(__name__)
 
 
-def settings(decoding: tuple[Any, ...]) -> tuple[Sampling, Limits]:
-    """Sampling and limits from the controls, in the panel's order."""
-    temperature, top_p, top_k, seed, length = decoding
-    return check_sampling(temperature, top_p, top_k, seed), check_length(length)
+def settings(decoding: tuple[Any, ...]) -> Decoding:
+    """What the controls of "Decoding" say, in the panel's order."""
+    temperature, top_p, top_k, seed, length, *speculation = decoding
+    sampling = check_sampling(temperature, top_p, top_k, seed)
+    return Decoding(sampling, check_length(length), check_speculation(*speculation))
 
 
 def sentence(error: Exception) -> str:
@@ -55,7 +56,7 @@ class Handlers:
 
     def edit(self, columns: Columns, *controls: Any) -> list[Any]:
         """The selected column as the panel says. Policy controls are updated only where the size changed."""
-        *policy, _, _, _, _, _ = controls
+        policy, decoding = controls[:-DECODING_CONTROLS], controls[-DECODING_CONTROLS:]
         try:
             name, pretrain, finetune, *weights, beta, nucleus = policy
             before = columns.current.policy
@@ -66,10 +67,10 @@ class Handlers:
                 made = from_controls(self.family, pretrain, finetune or None, *sliders)
             changed = columns.edit(made, name)
         except (TypeError, ValueError) as error:
-            return [columns, self._laid_out(columns, controls[-5:], sentence(error)), *self._untouched()]
+            return [columns, self._laid_out(columns, decoding, sentence(error)), *self._untouched()]
         resized = (made.finetune, made.pretrain) != (before.finetune, before.pretrain)
         shown = showing(changed.current, self.family) if resized else self._untouched()
-        return [changed, self._laid_out(changed, controls[-5:]), *shown]
+        return [changed, self._laid_out(changed, decoding), *shown]
 
     def act(self, event: gr.EventData, columns: Columns, *decoding: Any) -> list[Any]:
         """What the board asks for: select, remove or add a column."""
@@ -88,8 +89,8 @@ class Handlers:
 
     def open_link(self, request: gr.Request, columns: Columns) -> list[Any]:
         """At load: the comparison of the address, run at once. Outputs: prompt, columns, board, all controls."""
-        nothing = [gr.skip()] * (3 + len(self._untouched()) + 5)
-        mark = settings_mark(Sampling(), Limits())
+        nothing = [gr.skip()] * (3 + len(self._untouched()) + DECODING_CONTROLS)
+        mark = settings_mark(Decoding())
         try:
             link = decode(query_items(request), self.family)
         except ValueError as error:
@@ -98,24 +99,24 @@ class Handlers:
         if link is None:
             return nothing
         opened = Columns.of(link.columns) if link.columns else Columns.default(self.family)
-        mark = settings_mark(link.sampling, link.limits)
+        mark = settings_mark(link.decoding)
         board = laid_out(layout(opened, self.family, mark, go=uuid.uuid4().hex if link.prompt else ""))
-        s = link.sampling
-        decoding = [s.temperature, s.top_p or 1, s.top_k or 0, s.seed, link.limits.max_new_tokens]
-        return [link.prompt, opened, board, *showing(opened.current, self.family), *decoding]
+        shown = [*showing(opened.current, self.family), *decoding_showing(link.decoding)]
+        return [link.prompt, opened, board, *shown]
 
     def run(self, request: gr.Request, prompt: str, columns: Columns, *decoding: Any) -> Iterator[str]:
         """The comparison as a growing log for the board, at least one yield every 100 ms."""
         name = uuid.uuid4().hex[:12]
         try:
             prompt = check_prompt(prompt)
-            sampling, limits = settings(decoding)
-            asked_for = Request.compare(prompt, tuple(c.policy for c in columns.items), sampling, limits)
+            how = settings(decoding)
+            policies = tuple(c.policy for c in columns.items)
+            asked_for = Request.compare(prompt, policies, how.sampling, how.limits, speculation=how.speculation)
         except (TypeError, ValueError) as error:
             yield line("id", id=name) + line("error", text=sentence(error))
             return
-        query = encode(Link(prompt, tuple((c.label, c.policy) for c in columns.items), sampling, limits))
-        text = opening(name, prompt, columns.items, self.family, settings_mark(sampling, limits), query)
+        query = encode(Link(prompt, tuple((c.label, c.policy) for c in columns.items), how))
+        text = opening(name, prompt, columns.items, self.family, settings_mark(how), query)
         with self.runs.under_way(request.session_hash or name) as stop:
             try:
                 for added in self._told(asked_for, tuple(c.key for c in columns.items), stop):
@@ -143,7 +144,7 @@ class Handlers:
 
     def _laid_out(self, columns: Columns, decoding: tuple[Any, ...], notice: str = "") -> Any:
         try:
-            mark = settings_mark(*settings(decoding))
+            mark = settings_mark(settings(decoding))
         except (TypeError, ValueError) as error:
             mark, notice = "", notice or sentence(error)
         return laid_out(layout(columns, self.family, mark, notice))

@@ -1,12 +1,15 @@
-"""What a visitor may ask for: prompt, sampling and length, checked before anything runs.
+"""What a visitor may ask for: prompt, sampling, length and speculation, checked before anything runs.
 
 "Private" endpoints can be called by anyone who reads the page's source, so page, links and API all come through
 here. Pure; ValueErrors carry the remedy and are shown as they are.
 """
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
-from eft_core.config import Limits, Sampling
+from eft_core.checks import whole
+from eft_core.config import Limits, Sampling, Speculation
 
 # A guard before the tokenizer, far above every context window the session knows.
 MAX_PROMPT = 50_000
@@ -14,6 +17,19 @@ MAX_LENGTH = 512
 MAX_TEMPERATURE = 2.0
 # Numbers pass through JavaScript on their way, which is exact up to here.
 MAX_SEED = 2**53 - 1
+MAX_DRAFT = 16
+WAYS = ("off", "fixed", "adaptive")
+# The page's own: as fast as it gets, and still the text of plain decoding for every seed.
+USUAL = Speculation(rule="noise")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How all columns of a comparison draw their tokens: what the panel folds under "Decoding"."""
+
+    sampling: Sampling = Sampling()  # noqa: RUF009  # frozen
+    limits: Limits = Limits()  # noqa: RUF009  # frozen
+    speculation: Speculation | None = USUAL
 
 
 def check_prompt(prompt: object) -> str:
@@ -52,6 +68,16 @@ def check_length(length: object) -> Limits:
             f"the length (max_new_tokens) must be a whole number from 1 to {MAX_LENGTH}, not {str(length)[:40]}."
         )
     return Limits(max_new_tokens=int(count))
+
+
+def check_speculation(way: object, length: object, rule: Any, timed: object) -> Speculation | None:
+    """Speculation within the page's ranges; `length` counts where the way is "fixed"."""
+    if way not in WAYS:
+        raise ValueError(f"speculation = {str(way)[:40]!r} is unknown: use {', '.join(WAYS)}.")
+    remedy = f"use 1 to {MAX_DRAFT} tokens a cycle"
+    fixed = whole("draft length", length, 1, MAX_DRAFT, remedy) if way == "fixed" else None
+    chosen = Speculation(fixed, rule, timed=timed is True)
+    return None if way == "off" else chosen
 
 
 def number(value: object, default: float) -> float:

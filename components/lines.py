@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from components.answers import REASONS, RowAnswer
 from components.columns import Column, Columns, role_of, title_of
-from eft_core.config import Limits, Sampling
-from eft_core.events import Done, Event, Loading, Queued, Started
+from components.inputs import Decoding
+from components.speed import details, finished
+from eft_core.events import Done, Event, Loading, Queued, Started, Timing
 from eft_core.families import Family
 
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&$`"}
@@ -21,9 +22,16 @@ def line(kind: str, **values: object) -> str:
     return json.dumps({"t": kind, **values}, separators=(",", ":")).translate(_ESCAPES) + "\n"
 
 
-def settings_mark(sampling: Sampling, limits: Limits) -> str:
-    """What two runs must share, beside the policy, for their answers to be the same."""
-    return json.dumps([sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed, limits.max_new_tokens])
+def settings_mark(decoding: Decoding) -> str:
+    """What two runs must share, beside the policy, for their answers to be the same.
+
+    Greedy text and the text of shared noise are those of plain decoding; the other rules keep only its law.
+    """
+    sampling, speculation = decoding.sampling, decoding.speculation
+    mark = [sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed, decoding.limits.max_new_tokens]
+    if speculation is not None and speculation.rule != "noise" and sampling.temperature > 0:
+        return json.dumps([*mark, speculation.rule, speculation.length])
+    return json.dumps(mark)
 
 
 def column_values(column: Column, family: Family) -> dict[str, object]:
@@ -60,14 +68,18 @@ def lines(events: Iterable[Event], keys: Sequence[int], rows: Sequence[RowAnswer
         if row != old:
             text += row_line(key, row, row.text[len(old.text) :])
     # Last, for the board listens to a run until it is done.
-    return text + "".join(line("done", s=round(event.seconds, 2)) for event in told if isinstance(event, Done))
+    return text + "".join(line("done", text=finished(event)) for event in told if isinstance(event, Done))
 
 
 def row_line(key: int, row: RowAnswer, added: str) -> str:
-    """The news of one column: text to append, counts, and the end if it came."""
+    """The news of one column: text to append, counts, the share accepted; at the end its reason, the tokens' fates
+    as letters, and what there is to say of its drafting."""
     values: dict[str, object] = {"c": key, "x": added, "n": row.tokens, "s": round(row.seconds, 3)}
+    if row.acceptance is not None:
+        values["a"] = round(row.acceptance, 3)
     if row.reason:
         values |= {"end": REASONS.get(row.reason, row.reason), "failed": row.reason == "failed", "m": row.message}
+        values |= {"f": row.fates, "d": details(row.drafting)}
     return line("row", **values)
 
 
@@ -77,6 +89,8 @@ def _status(event: Event) -> str:
         return line("queued", text=f"Queued: {event.ahead} {runs} before yours")
     if isinstance(event, Loading):
         return line("loading", text=f"Loading {event.member} ({event.index} of {event.total})")
+    if isinstance(event, Timing):
+        return line("timing", text="Timing plain decoding first")
     if isinstance(event, Started):
         return line("start", text=event.plan)
     return ""

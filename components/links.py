@@ -11,15 +11,15 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from components.columns import MAX_COLUMNS, check, clean_label
-from components.inputs import check_length, check_prompt, check_sampling
-from eft_core.config import Limits, Sampling
+from components.inputs import USUAL, Decoding, check_length, check_prompt, check_sampling, check_speculation
+from eft_core.config import Limits, Speculation
 from eft_core.families import Family
 from eft_core.policy import Policy
 
 # Browsers and proxies differ in what they carry; this much they all do.
 MAX_LINK = 6000
 _RESERVED = ("beta", "p", "label")
-_KEYS = ("prompt", "column", "temperature", "top_p", "top_k", "seed", "length")
+_KEYS = ("prompt", "column", "temperature", "top_p", "top_k", "seed", "length", "speculate", "rule", "timed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +28,19 @@ class Link:
 
     prompt: str
     columns: tuple[tuple[str, Policy], ...]
-    sampling: Sampling = Sampling()  # noqa: RUF009  # frozen
-    limits: Limits = Limits()  # noqa: RUF009  # frozen
+    decoding: Decoding = Decoding()  # noqa: RUF009  # frozen
 
 
 def encode(link: Link) -> str:
     """The query string with its question mark, or "" for a comparison too long for an address."""
     pairs = [("prompt", link.prompt)]
     pairs += [("column", encode_column(label, policy)) for label, policy in link.columns]
-    sampling = link.sampling
+    sampling, limits = link.decoding.sampling, link.decoding.limits
     pairs += [("temperature", _number(sampling.temperature))]
     pairs += [("top_p", _number(sampling.top_p))] if sampling.top_p is not None else []
     pairs += [("top_k", str(sampling.top_k))] if sampling.top_k is not None else []
-    pairs += [("seed", str(sampling.seed)), ("length", str(link.limits.max_new_tokens))]
+    pairs += [("seed", str(sampling.seed)), ("length", str(limits.max_new_tokens))]
+    pairs += _speculation_pairs(link.decoding.speculation)
     query = "?" + urlencode(pairs, quote_via=quote, safe=":=~")
     return query if len(query) <= MAX_LINK else ""
 
@@ -64,7 +64,31 @@ def decode(items: Iterable[tuple[str, str]], family: Family) -> Link | None:
     )
     limits = check_length(_read(int, single, "length", Limits().max_new_tokens))
     prompt = single.get("prompt", "")
-    return Link(check_prompt(prompt) if prompt.strip() else "", columns, sampling, limits)
+    decoding = Decoding(sampling, limits, _speculation(single))
+    return Link(check_prompt(prompt) if prompt.strip() else "", columns, decoding)
+
+
+def _speculation_pairs(speculation: Speculation | None) -> list[tuple[str, str]]:
+    """What differs from the page's usual speculation: `speculate=off`, or a draft length, the rule, the timing."""
+    if speculation is None:
+        return [("speculate", "off")]
+    pairs = [("speculate", str(speculation.length))] if speculation.length is not None else []
+    pairs += [("rule", speculation.rule)] if speculation.rule != USUAL.rule else []
+    return pairs + ([("timed", "1")] if speculation.timed else [])
+
+
+def _speculation(values: dict[str, str]) -> Speculation | None:
+    """The inverse of `_speculation_pairs`."""
+    given, timed = values.get("speculate", "adaptive"), values.get("timed", "0")
+    if timed not in ("0", "1"):
+        raise ValueError(f"the link's timed = {timed[:40]!r} is neither 0 nor 1: correct the address.")
+    if given in ("off", "adaptive"):
+        way, length = given, None
+    elif given.isascii() and given.isdigit():
+        way, length = "fixed", _to(int, given, "speculate")
+    else:
+        raise ValueError(f"the link's speculate = {given[:40]!r} is unknown: write off, adaptive, or a draft length.")
+    return check_speculation(way, length, values.get("rule", USUAL.rule)[:40], timed == "1")
 
 
 def encode_column(label: str, policy: Policy) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 import gradio as gr
 
 from components.columns import LOWEST_NUCLEUS, MAX_LABEL, MAX_WEIGHT, Column, name_of
-from components.inputs import MAX_LENGTH, MAX_TEMPERATURE
-from eft_core.config import Limits, Sampling
+from components.inputs import MAX_DRAFT, MAX_LENGTH, MAX_TEMPERATURE, USUAL, WAYS, Decoding
+from eft_core.config import Sampling, Speculation
 from eft_core.families import Family
 
-Control = gr.Textbox | gr.Radio | gr.Slider | gr.Number
+Control = gr.Textbox | gr.Radio | gr.Slider | gr.Number | gr.Checkbox
 
+USUAL_DRAFT = 4  # where the slider stands until somebody moves it
+DECODING_CONTROLS = 9  # five of sampling and length, four of speculation
 PLAIN = ""  # the value of "no fine-tuning": a radio cannot hold None as a choice
 
 # gr.HTML evaluates its template, so it is a constant; board.js writes the selected column's name into it.
@@ -38,19 +40,24 @@ class Controls:
         return self.policy[0]
 
     @property
+    def speculation(self) -> tuple[Control, ...]:
+        return self.decoding[5:]
+
+    @property
     def every(self) -> list[Control]:
         return [*self.policy, *self.decoding]
 
 
-def panel(family: Family, column: Column, sampling: Sampling, limits: Limits) -> Controls:
+def panel(family: Family, column: Column, decoding: Decoding) -> Controls:
     """The components, filled from one column."""
     with gr.Column(elem_id="panel", scale=0, min_width=300):
         gr.HTML(html_template=_TITLE, js_on_load=_READY, apply_default_css=False)
         policy = _policy_controls(family, column)
         with gr.Accordion("Decoding", open=False, elem_id="decoding"):
             nucleus = _slider("Filter p", LOWEST_NUCLEUS, 1, 0.01, _nucleus(column), NUCLEUS_HINT, _tuned(column))
-            decoding = _decoding_controls(sampling, limits)
-    return Controls((*policy, nucleus), decoding)
+            drawing = _sampling_controls(decoding.sampling, decoding.limits.max_new_tokens)
+            drafting = _speculation_controls(decoding.speculation)
+    return Controls((*policy, nucleus), (*drawing, *drafting))
 
 
 NUCLEUS_HINT = "β acts on the likeliest tokens up to p only. 1 is off."
@@ -80,7 +87,7 @@ def _policy_controls(family: Family, column: Column) -> tuple[Control, ...]:
     return tuple(controls)
 
 
-def _decoding_controls(sampling: Sampling, limits: Limits) -> tuple[Control, ...]:
+def _sampling_controls(sampling: Sampling, length: int) -> tuple[Control, ...]:
     """Temperature, top-p, top-k, seed, length: applied to the combined policy, in every column."""
     return (
         _slider(
@@ -89,8 +96,34 @@ def _decoding_controls(sampling: Sampling, limits: Limits) -> tuple[Control, ...
         _slider("Top-p", 0.05, 1, 0.05, sampling.top_p or 1, "Draws from the likeliest tokens up to p. 1 is off."),
         _slider("Top-k", 0, 200, 1, sampling.top_k or 0, "Draws from the k likeliest tokens. 0 is off."),
         gr.Number(sampling.seed, label="Seed", info="The same seed, the same draw."),
-        _slider("Length", 1, MAX_LENGTH, 1, limits.max_new_tokens, "The most tokens of an answer."),
+        _slider("Length", 1, MAX_LENGTH, 1, length, "The most tokens of an answer."),
     )
+
+
+def _speculation_controls(speculation: Speculation | None) -> tuple[Control, ...]:
+    """Way, draft length, rule, timing. What has no part in the way is greyed."""
+    way, length, rule, timed = speculation_readings(speculation)
+    return (
+        gr.Radio(
+            [(name.capitalize(), name) for name in WAYS],
+            value=way,
+            label="Speculation",
+            info="The small models draft, the large ones check many tokens at once.",
+        ),
+        _slider("Draft length", 1, MAX_DRAFT, 1, length, DRAFT_HINT, way == "fixed"),
+        gr.Radio(
+            [("Shared noise", "noise"), ("Block", "block"), ("Token", "token")],
+            value=rule,
+            label="Rule",
+            info="Block and token keep plain decoding's law; shared noise even its text for a seed.",
+            interactive=way != "off",
+        ),
+        gr.Checkbox(timed, label="Time both ways", info=TIMED_HINT, interactive=way != "off"),
+    )
+
+
+DRAFT_HINT = "Tokens drafted before one check by the large models."
+TIMED_HINT = "Decodes plainly first, unseen, to measure the gain."
 
 
 def _slider(label: str, low: float, high: float, step: float, value: float, hint: str, on: bool = True) -> gr.Slider:
@@ -124,6 +157,34 @@ def readings(column: Column, family: Family) -> tuple[Any, ...]:
         policy.amplification,
         _nucleus(column),
     )
+
+
+def speculation_readings(speculation: Speculation | None) -> tuple[str, int, str, bool]:
+    """What the controls of speculation show: way, draft length, rule, timing."""
+    if speculation is None:
+        return "off", USUAL_DRAFT, USUAL.rule, False
+    way = "adaptive" if speculation.length is None else "fixed"
+    return way, speculation.length or USUAL_DRAFT, speculation.rule, speculation.timed
+
+
+def speculation_showing(way: object) -> list[Any]:
+    """Updates of draft length, rule and timing: what has no part in this way is greyed."""
+    on = way != "off"
+    return [gr.Slider(interactive=way == "fixed"), gr.Radio(interactive=on), gr.Checkbox(interactive=on)]
+
+
+def decoding_showing(decoding: Decoding) -> list[Any]:
+    """Updates that make the controls of "Decoding" show what a link asks for."""
+    sampling = decoding.sampling
+    drawing = [sampling.temperature, sampling.top_p or 1, sampling.top_k or 0, sampling.seed]
+    way, length, rule, timed = speculation_readings(decoding.speculation)
+    drafting = [
+        way,
+        gr.Slider(value=length, interactive=way == "fixed"),
+        gr.Radio(value=rule, interactive=way != "off"),
+        gr.Checkbox(value=timed, interactive=way != "off"),
+    ]
+    return [*drawing, decoding.limits.max_new_tokens, *drafting]
 
 
 def showing(column: Column, family: Family) -> list[Any]:

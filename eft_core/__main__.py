@@ -8,14 +8,22 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from eft_core.checkpoint import read_facts
-from eft_core.config import Limits, Request, Sampling, Settings
-from eft_core.events import Answer, Done, Loading, Queued, RowFinished, Started, TokensDrawn
+from eft_core.config import Limits, Request, Rule, Sampling, Settings
+from eft_core.events import Answer, Done, Loading, Queued, RowFinished, Started, Timing, TokensDrawn
 from eft_core.families import Family, default_columns, families, family_named
 from eft_core.memory import size
 from eft_core.policy import Member, Policy
+from eft_core.speculation_options import (
+    draft_length,
+    drafting_values,
+    gain_values,
+    said_of,
+    speculation,
+    speculation_values,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    """The options of sampling and limits."""
+    """The options of sampling, limits and speculation."""
     command.add_argument("--family", help="default: EFT_FAMILY, or atlas")
     command.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     command.add_argument("--top-k", type=int)
@@ -64,6 +72,30 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--max-new-tokens", type=int, default=80)
     command.add_argument("--stop", metavar="TEXT", action="append", default=[], help="may be repeated")
+    command.add_argument(
+        "--speculate",
+        metavar="off|adaptive|K",
+        nargs="?",
+        const="adaptive",
+        default="off",
+        type=_way,
+        help="draft tokens with the small models: K a cycle, or as many as pay (adaptive; also meant where no value "
+        "follows). Default: off",
+    )
+    rules = "block (default) and token keep the law of plain decoding, noise keeps even its text for a seed"
+    command.add_argument("--rule", choices=get_args(Rule), help=rules)
+    command.add_argument("--drafter", metavar="MEMBER", help="such as tuned[helpful][small] (default: each row's own)")
+    command.add_argument("--timed", action="store_true", help="decode plainly first, unseen, to measure the gain")
+
+
+def _way(text: str) -> str:
+    """--speculate as it is written. Read here, so that a prompt taken for its value is said to be one."""
+    try:
+        if text != "off":
+            draft_length(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} The prompt comes before --speculate.") from error
+    return text
 
 
 def _ask(options: argparse.Namespace, settings: Settings) -> None:
@@ -71,32 +103,37 @@ def _ask(options: argparse.Namespace, settings: Settings) -> None:
     family = family_named(options.family or settings.family, settings.families_file)
     policy = _policy(options, family)
     family.check(policy)
-    request = Request.compare(options.prompt, [policy], *_sampling_and_limits(options))
-    answer = _run(request, options, settings, show=not options.json)[0]
+    request = _request(options, [policy], family)
+    done = _run(request, options, settings, show=not options.json)
+    [answer] = done.answers
     if answer.reason == "failed":
         raise ValueError(answer.message)
     if options.json:
-        print(json.dumps(_answer(answer), ensure_ascii=False))
+        values = _answer(answer)
+        if "speculation" in values:
+            values["speculation"]["gain"] = gain_values(done.gain)
+        print(json.dumps(values, ensure_ascii=False))
         return
-    rate = f"{answer.tokens_per_second:.0f} tokens/s"
-    print(f"{policy.formula()} · {len(answer.token_ids)} tokens · {rate} · {answer.reason}", file=sys.stderr)
+    said = [f"{len(answer.token_ids)} tokens", f"{answer.tokens_per_second:.0f} tokens/s", answer.reason]
+    print(" · ".join([policy.formula(), *said, *said_of(answer.drafting, done.gain)]), file=sys.stderr)
 
 
 def _compare(options: argparse.Namespace, settings: Settings) -> None:
     """The default columns side by side, as a JSON document."""
     family = family_named(options.family or settings.family, settings.families_file)
     columns = default_columns(family)
-    sampling, limits = _sampling_and_limits(options)
-    request = Request.compare(options.prompt, [policy for _, policy in columns], sampling, limits)
-    answers = _run(request, options, settings, show=False)
+    request = _request(options, [policy for _, policy in columns], family)
+    sampling, limits = request.rows[0].sampling, request.limits
+    done = _run(request, options, settings, show=False)
     document = {
         "prompt": options.prompt,
         "family": family.name,
         "sampling": {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p", "seed")},
         "limits": {"max_new_tokens": limits.max_new_tokens, "stop": list(limits.stop)},
+        **speculation_values(request.speculation, done.gain),
         "columns": [
             {"label": label, "formula": policy.formula()} | _answer(answer)
-            for (label, policy), answer in zip(columns, answers, strict=True)
+            for (label, policy), answer in zip(columns, done.answers, strict=True)
         ],
     }
     text = json.dumps(document, ensure_ascii=False, indent=2)
@@ -109,8 +146,8 @@ def _compare(options: argparse.Namespace, settings: Settings) -> None:
         raise ValueError(f"{options.json} cannot be written: {error.strerror}.") from error
 
 
-def _run(request: Request, options: argparse.Namespace, settings: Settings, show: bool) -> tuple[Answer, ...]:
-    """The request's answers; with `show`, the first row's text is printed while it is written."""
+def _run(request: Request, options: argparse.Namespace, settings: Settings, show: bool) -> Done:
+    """The request's end; with `show`, the first row's text is printed while it is written."""
     from eft_core.session import Session  # torch comes with it; listing families and mistakes do without
 
     session = Session(settings, options.family)
@@ -121,12 +158,14 @@ def _run(request: Request, options: argparse.Namespace, settings: Settings, show
                 pass
             case Loading():
                 print(f"loading {event.member} ({event.index} of {event.total})", file=sys.stderr)
+            case Timing():
+                print("timing plain decoding first", file=sys.stderr)
             case TokensDrawn() if show:
                 print(event.text, end="", flush=True)
             case RowFinished() if show:
                 print(event.tail, flush=True)
             case Done():
-                return event.answers
+                return event
     raise AssertionError("a stream ends with Done")
 
 
@@ -154,13 +193,17 @@ def _weight(text: str) -> tuple[str, float]:
         raise ValueError(f"--behaviour {text} is not NAME=WEIGHT: write for example --behaviour helpful=1.") from error
 
 
-def _sampling_and_limits(options: argparse.Namespace) -> tuple[Sampling, Limits]:
+def _request(options: argparse.Namespace, policies: list[Policy], family: Family) -> Request:
+    """What the options ask of these policies."""
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
-    return sampling, Limits(options.max_new_tokens, tuple(options.stop))
+    limits = Limits(options.max_new_tokens, tuple(options.stop))
+    ways = speculation(options.speculate, options.rule, options.drafter, options.timed, family)
+    return Request.compare(options.prompt, policies, sampling, limits, speculation=ways)
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
-    """An answer as plain values."""
+    """An answer as plain values; `speculation` is there if the request speculated."""
+    drafting = {} if answer.drafting is None else {"speculation": drafting_values(answer.drafting)}
     return {
         "policy": answer.policy.to_dict(),
         "text": answer.text,
@@ -170,6 +213,8 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "prompt_tokens": answer.prompt_tokens,
         "seconds": answer.seconds,
         "tokens_per_second": answer.tokens_per_second,
+        "fates": list(answer.fates),
+        **drafting,
     }
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from eft_core.batch import Batch
 from eft_core.config import Sampling
 from eft_core.distributions import Mixture, log_probabilities
-from eft_core.events import Reason
+from eft_core.events import Drafting, Fate, Reason
 from eft_core.models import Model
 from eft_core.policy import Member, Policy
-from eft_core.sampling import Draws, draw
+from eft_core.sampling import Draws, Noise, draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,15 @@ class Continuation:
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """One drawn token. `logprob` is the policy's own, before temperature, top-k and top-p, in nats.
-    `reason` is set on a row's last token. A failed row has no token (-1)."""
+    `reason` is set on a row's last token, and `drafting` with it where the row speculated. A failed row has no token
+    (-1)."""
 
     row: int
     token: int
     logprob: float
     reason: Reason | None
+    fate: Fate = "plain"
+    drafting: Drafting | None = None
 
 
 def decode(
@@ -62,7 +65,7 @@ def decode(
         step = 0
         while batch.rows:
             drawn = [
-                _drawn(row, token, logprob, rows[row], step, end_ids, stopped)
+                Drawn(row, token, logprob, ending(row, token, logprob, rows[row], step, end_ids, stopped))
                 for row, token, logprob in state.step(step)
             ]
             yield drawn
@@ -72,7 +75,7 @@ def decode(
         batch.free()
 
 
-def _drawn(
+def ending(
     row: int,
     token: int,
     logprob: float,
@@ -80,18 +83,15 @@ def _drawn(
     step: int,
     end_ids: frozenset[int],
     stopped: Callable[[int, int], bool],
-) -> Drawn:
-    """Decide whether this token is its row's last, and why."""
+) -> Reason | None:
+    """Why this token, the row's number `step` from 0, is its last; None if it goes on."""
     if not math.isfinite(logprob):
-        return Drawn(row, -1, logprob, "failed")
-    reason: Reason | None = None
+        return "failed"
     if token in end_ids:
-        reason = "end"
-    elif stopped(row, token):
-        reason = "stop"
-    elif step + 1 >= continuation.most:
-        reason = continuation.reason_at_most
-    return Drawn(row, token, logprob, reason)
+        return "end"
+    if stopped(row, token):
+        return "stop"
+    return continuation.reason_at_most if step + 1 >= continuation.most else None
 
 
 class _Stepper:
@@ -104,6 +104,7 @@ class _Stepper:
         self.positions = torch.tensor([length - 1 for length in self.lengths], device=device)
         self.mixture = Mixture.of([row.policy for row in rows], batch.members, device)
         self.draws = Draws.of([(row.sampling, row.sample) for row in rows], device)
+        self.noise = Noise(len(rows), batch.width, device)
 
     @torch.inference_mode()
     def step(self, step: int) -> list[tuple[int, int, float]]:
@@ -112,11 +113,13 @@ class _Stepper:
         longest = max(self.lengths[row] for row in rows) - 1 + step
         logits = self.batch.forward(self.tokens[:, None], self.positions[:, None], longest)[:, :, 0]
         logprobs = log_probabilities(logits, self.mixture)
-        self.tokens = draw(logprobs, self.draws, [step] * len(rows))
+        noise = self.noise.at(self.draws, [step] * len(rows))[:, 0] if self.draws.sampled else None
+        self.tokens = draw(logprobs, self.draws, noise)
         self.positions = self.positions + 1
         values = logprobs.gather(1, self.tokens[:, None])[:, 0]
         tokens, chosen = _to_host(self.tokens, values)
-        return list(zip(rows, tokens, chosen, strict=True))
+        found = zip(rows, tokens, chosen, strict=True)
+        return [(row, token if math.isfinite(value) else -1, value) for row, token, value in found]
 
     @torch.inference_mode()
     def remove(self, rows: set[int]) -> None:

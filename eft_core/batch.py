@@ -87,9 +87,7 @@ class Batch:
         `longest` is the largest position, known to the host. Entries of rows that do not need a member are not
         written and may hold anything. Running a row again from an earlier position rolls it back.
         """
-        shape = (len(self.members), *ids.shape, self.width)
-        logits = torch.empty(shape, dtype=torch.float32, device=self.device)
-        number = {member: index for index, member in enumerate(self.members)}
+        found: dict[Member, Tensor] = {}
         for lane in self.lanes:
             index = lane.index
             lane_ids, lane_positions = (ids, positions) if index is None else (ids[index], positions[index])
@@ -98,28 +96,34 @@ class Batch:
                 dtype = self._dtypes[member]
                 if dtype not in where:
                     where[dtype] = places(lane_positions, longest, dtype, self.capacity)
-                result = self.models[member].forward(lane_ids, where[dtype], cache)
-                if index is None:
-                    logits[number[member]] = result
-                else:
-                    logits[number[member]].index_copy_(0, index, result.float())
-        return logits
+                result = self.models[member].forward(lane_ids, where[dtype], cache).float()
+                found[member] = result if index is None else self._unwritten(ids).index_copy_(0, index, result)
+        parts = [found[member] if member in found else self._unwritten(ids) for member in self.members]
+        return parts[0][None] if len(parts) == 1 else torch.stack(parts)
+
+    def _unwritten(self, ids: Tensor) -> Tensor:
+        """One member's logits (B, T, V), not yet written."""
+        return torch.empty((*ids.shape, self.width), dtype=torch.float32, device=self.device)
 
     @torch.inference_mode()
     def remove(self, rows: set[int]) -> list[int]:
         """Let rows go; they stop costing. Returns the remaining rows' old places in the batch."""
         kept = [place for place, row in enumerate(self.rows) if row not in rows]
         self.rows = [self.rows[place] for place in kept]
+        self.release(rows)
+        return kept
+
+    @torch.inference_mode()
+    def release(self, rows: set[int]) -> None:
+        """No member runs these rows any more; they stay in the batch until they are removed."""
         for lane in self.lanes:
-            if rows.isdisjoint(lane.rows):
-                continue
-            order = without(lane.rows, rows)
-            lane.rows = [lane.rows[place] for place in order]
-            for cache in lane.caches.values():
-                cache.keep(order)
+            if not rows.isdisjoint(lane.rows):
+                order = without(lane.rows, rows)
+                lane.rows = [lane.rows[place] for place in order]
+                for cache in lane.caches.values():
+                    cache.keep(order)
         self.lanes = [lane for lane in self.lanes if lane.rows]
         self._index()
-        return kept
 
     def free(self) -> None:
         """Let go of all caches."""

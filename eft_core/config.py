@@ -123,7 +123,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment decides; `Settings.from_environment` is the only reader of EFT_* variables."""
+    """What the environment decides; `Settings.from_environment` is the only reader of EFT_* variables.
+
+    `forward`: "library" runs the library's forwards. "lean" runs our own, which takes fewer steps and costs, at
+    start-up, one copying of the weights and a comparison with the library's on a few tokens; ValueError where it does
+    not serve. "auto" is lean where it serves and library elsewhere.
+    """
 
     family: str = "atlas"
     families_file: str | None = None
@@ -131,10 +136,11 @@ class Settings:
     dtype: str = "auto"
     memory_gb: float | None = None
     threads: int | None = None
+    forward: str = "auto"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Settings from EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB and EFT_THREADS."""
+        """Settings from EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB, EFT_THREADS and EFT_FORWARD."""
         memory, threads = environ.get("EFT_MEMORY_GB"), environ.get("EFT_THREADS")
         try:
             return cls(
@@ -144,6 +150,7 @@ class Settings:
                 dtype=environ.get("EFT_DTYPE", "auto"),
                 memory_gb=float(memory) if memory else None,
                 threads=int(threads) if threads else None,
+                forward=environ.get("EFT_FORWARD", "auto"),
             )
         except ValueError as error:
             raise ValueError(f"EFT_MEMORY_GB and EFT_THREADS must be numbers: {error}.") from error

@@ -101,6 +101,11 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Working:
+    """A sign of life while the members' passes take long; whoever wants to cancel can do so now."""
+
+
+@dataclass(frozen=True, slots=True)
 class TokensDrawn:
     """Tokens of one row, in order: one of plain decoding, a cycle's of speculation; `fates` are one a token.
 
@@ -157,4 +162,4 @@ class Done:
     gain: Gain | None = None
 
 
-Event = Queued | Loading | Timing | Started | TokensDrawn | RowFinished | Done
+Event = Queued | Loading | Timing | Working | Started | TokensDrawn | RowFinished | Done

@@ -7,6 +7,7 @@ size, T new tokens. The library's own attention code runs on it unchanged.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -33,17 +34,24 @@ class Places:
 def places(positions: Tensor, longest: int, dtype: torch.dtype, capacity: int) -> Places:
     """Places for `positions` (B, T); `longest` is the largest position in it, known to the host."""
     reach = min(-(-(longest + 1) // BLOCK) * BLOCK, capacity)
-    slots = torch.arange(reach, device=positions.device)
-    hidden = slots > positions[:, None, :, None]
-    mask = torch.zeros(hidden.shape, dtype=dtype, device=positions.device)
-    rows = torch.arange(len(positions), device=positions.device)[:, None]
-    return Places(rows, positions, reach, mask.masked_fill_(hidden, torch.finfo(dtype).min))
+    count, new = positions.shape
+    hidden = _counted(reach, positions.device) > positions.view(count, 1, new, 1)
+    mask = torch.where(hidden, torch.finfo(dtype).min, 0.0).to(dtype)
+    return Places(_counted(count, positions.device).view(count, 1), positions, reach, mask)
+
+
+@lru_cache(maxsize=64)
+def _counted(size: int, device: torch.device) -> Tensor:
+    """0 to size - 1. Kept, because making it anew for every pass takes a tenth of a small model's pass."""
+    return torch.arange(size, device=device)
 
 
 class RaggedLayer(CacheLayerMixin):
-    """One layer's keys and values, (rows, H, slots, D). `places` must be set before every forward."""
+    """One layer's keys and values, (rows, H, slots, D) each: views of one memory, (rows, slots, 2 H D), so that a
+    token lies in one stretch. `places` must be set before every forward."""
 
     is_sliding = False
+    memory: Tensor
     keys: Tensor
     values: Tensor
 
@@ -51,53 +59,75 @@ class RaggedLayer(CacheLayerMixin):
         super().__init__()
         self.rows, self.capacity = rows, capacity
         self.places: Places | None = None
+        self._sizes: list[tuple[int, int]] = []  # heads and head size, of keys and of values
+        self._readable: tuple[int, Tensor, Tensor] | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.keys, self.values = (self._zeros(like, BLOCK) for like in (key_states, value_states))
+        """Room for keys and values such as these, (B, H, T, D)."""
+        self._sizes = [(part.shape[1], part.shape[3]) for part in (key_states, value_states)]
+        self._use(self._zeros(key_states, BLOCK))
         self.is_initialized = True
 
     def _zeros(self, like: Tensor, slots: int) -> Tensor:
         # Zeros, not empty memory: a hidden slot has weight zero, and 0 * nan would be nan.
-        shape = (self.rows, like.shape[1], min(slots, self.capacity), like.shape[3])
-        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+        return like.new_zeros(self.rows, min(slots, self.capacity), sum(heads * size for heads, size in self._sizes))
+
+    def _use(self, memory: Tensor) -> None:
+        """Keep everything in `memory` from now on."""
+        self.memory, self._readable = memory, None
+        parts = memory.split([heads * size for heads, size in self._sizes], -1)
+        self.keys, self.values = (
+            part.unflatten(-1, size).transpose(1, 2) for part, size in zip(parts, self._sizes, strict=True)
+        )
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
         """Write (B, H, T, D) at the places and return everything up to `reach`, (B, H, reach, D)."""
-        assert self.places is not None, "RaggedCache.at(places) comes before every forward"
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        positions, reach = self.places.positions, self.places.reach
-        if reach > self.keys.shape[2]:
-            self._grow(reach)
-        rows = self.places.rows
-        self.keys[rows, :, positions] = key_states.transpose(1, 2)
-        self.values[rows, :, positions] = value_states.transpose(1, 2)
-        return self.keys[: self.rows, :, :reach], self.values[: self.rows, :, :reach]
+        where = self._reserved()
+        for part, new in ((self.keys, key_states), (self.values, value_states)):
+            part.transpose(1, 2).index_put_((where.rows, where.positions), new.transpose(1, 2))
+        return self._read(where.reach)
 
-    def _grow(self, reach: int) -> None:
-        """Room for `reach` slots at least, twice as many as now at best, `capacity` at most."""
-        slots = max(reach, min(2 * self.keys.shape[2], self.capacity))
-        keys, values = self._zeros(self.keys, slots), self._zeros(self.values, slots)
-        keys[:, :, : self.keys.shape[2]] = self.keys[: self.rows]
-        values[:, :, : self.values.shape[2]] = self.values[: self.rows]
-        self.keys, self.values = keys, values
+    def write(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        """`update` with keys and values in one, (B, T, 2 H, D): one write."""
+        if not self.is_initialized:
+            self.lazy_initialization(*both.transpose(1, 2).chunk(2, 1))
+        where = self._reserved()
+        self.memory.index_put_((where.rows, where.positions), both.flatten(2))
+        return self._read(where.reach)
+
+    def _read(self, reach: int) -> tuple[Tensor, Tensor]:
+        # The views of the last step mostly do again.
+        if self._readable is None or self._readable[0] != reach:
+            self._readable = (reach, self.keys[: self.rows, :, :reach], self.values[: self.rows, :, :reach])
+        return self._readable[1:]
+
+    def _reserved(self) -> Places:
+        """The places, once there is room: `reach` slots at least, twice as many as before at best."""
+        assert self.places is not None, "RaggedCache.at(places) comes before every forward"
+        reach, slots = self.places.reach, self.memory.shape[1]
+        if reach > slots:
+            memory = self._zeros(self.memory, max(reach, min(2 * slots, self.capacity)))
+            memory[:, :slots] = self.memory[: self.rows]
+            self._use(memory)
+        return self.places
 
     def copy_rows(self, sources: Tensor) -> None:
         """Row i becomes a copy of row sources[i]: one prefilled prompt becomes many rows."""
         self.rows = len(sources)
         if self.is_initialized:
-            self.keys, self.values = self.keys[sources], self.values[sources]
+            self._use(self.memory[sources])
 
     def keep(self, sources: Sequence[int]) -> None:
         """Keep these rows in this order. Only rows that move are copied; their sources lie behind the kept ones."""
         moved = [(target, source) for target, source in enumerate(sources) if target != source]
         if moved and self.is_initialized:
-            targets, origins = (torch.tensor(part, device=self.keys.device) for part in zip(*moved, strict=True))
-            self.keys[targets] = self.keys[origins]
-            self.values[targets] = self.values[origins]
-        self.rows = len(sources)
+            targets, origins = (torch.tensor(part, device=self.memory.device) for part in zip(*moved, strict=True))
+            self.memory[targets] = self.memory[origins]
+        self.rows, self._readable = len(sources), None
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return (self.places.reach if self.places else query_length), 0

@@ -49,9 +49,13 @@ class MemoryPlan:
     def _left(self) -> str:
         return f"{size(self.available)} available"
 
+    @property
+    def fits(self) -> bool:
+        return self.needed <= self.available
+
     def check(self) -> None:
         """ValueError with advice if the request cannot fit."""
-        if self.needed > self.available:
+        if not self.fits:
             raise ValueError(
                 f"this needs {size(self.needed)} of memory and {size(self.available)} is available: use fewer columns, "
                 "smaller sizes or a shorter answer, set EFT_DTYPE=bfloat16, or raise EFT_MEMORY_GB if you set it."

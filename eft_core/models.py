@@ -16,30 +16,42 @@ from eft_core.checkpoint import Facts, read_facts
 from eft_core.config import Settings
 from eft_core.families import Checkpoint, Family
 from eft_core.kv_cache import Places, RaggedCache, places
+from eft_core.lean import Lean, refusal
 from eft_core.policy import Member
 from eft_core.vocabulary import Vocabulary, encode, load_tokenizer, shared
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_FORWARDS = ("auto", "lean", "library")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 # Largest difference between a ragged forward and a plain one, as a share of the largest logit, that rounding explains.
 _ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
 class Model:
-    """One loaded checkpoint."""
+    """One loaded checkpoint, run by the library's forward or, with `lean`, by our own on the same weights."""
 
-    def __init__(self, network: nn.Module, width: int) -> None:
+    def __init__(self, network: nn.Module, width: int, lean: bool = False) -> None:
         self.network, self.width = network, width
         parameter = next(network.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self.layers: int = network.config.num_hidden_layers  # type: ignore[union-attr, assignment]
+        self._lean = Lean(network, width) if lean else None
 
+    @property
+    def lean(self) -> bool:
+        return self._lean is not None
+
+    @torch.inference_mode()
     def cache(self, rows: int, capacity: int) -> RaggedCache:
+        if self._lean is not None:
+            self._lean.rotation.reserve(capacity)
         return RaggedCache(self.layers, rows, capacity)
 
     @torch.inference_mode()
     def forward(self, ids: Tensor, where: Places, cache: RaggedCache, last_only: bool = False) -> Tensor:
         """Logits of T new tokens of B rows: ids (B, T) -> (B, T, V), or (B, 1, V) with `last_only`."""
+        if self._lean is not None:
+            return self._lean.forward(ids, where, cache, last_only)
         output = self.network(
             input_ids=ids,
             position_ids=where.positions,
@@ -58,6 +70,7 @@ class Models:
         self.family = family
         self.device = _device(settings.device)
         self.dtype_name = _dtype_name(settings.dtype, self.device)
+        self.forward_name = _forward_name(settings.forward)
         self._facts: dict[Checkpoint, Facts] = {}
         self._loaded: dict[Checkpoint, Model] = {}
         self._tokenizer: Any = None
@@ -137,9 +150,7 @@ class Models:
         if checkpoint not in self._loaded:
             width = self.vocabulary.width
             network = _network(checkpoint.folder(), _DTYPES[self.dtype_name]).to(self.device)
-            model = Model(network, width)
-            _check_rows(model, str(member))
-            self._loaded[checkpoint] = model
+            self._loaded[checkpoint] = _model(network, width, self.forward_name, str(member))
         return self._loaded[checkpoint]
 
     def available_bytes(self) -> int:
@@ -168,6 +179,12 @@ def _dtype_name(name: str, device: torch.device) -> str:
         return "bfloat16" if device.type == "cuda" else "float32"
     if name not in _DTYPES:
         raise ValueError(f"EFT_DTYPE = {name!r} is not known: use auto, {', '.join(_DTYPES)}.")
+    return name
+
+
+def _forward_name(name: str) -> str:
+    if name not in _FORWARDS:
+        raise ValueError(f"EFT_FORWARD = {name!r} is not known: use {', '.join(_FORWARDS)}.")
     return name
 
 
@@ -227,21 +244,39 @@ def _refuse(config: Any, reason: str) -> NoReturn:
     )
 
 
+def _model(network: nn.Module, width: int, forward: str, member: str) -> Model:
+    """The network as a model whose trial run is right; ValueError if there is none, or not as `forward` asks."""
+    if forward != "library":
+        reason = refusal(network)
+        if reason is None:
+            model = Model(network, width, lean=True)
+            reason = _wrong_rows(model)
+            if reason is None:
+                return model
+        if forward == "lean":
+            raise ValueError(f"EFT_FORWARD=lean cannot serve {member}: {reason}. Use EFT_FORWARD=auto or library.")
+    model = Model(network, width)
+    if reason := _wrong_rows(model):
+        _refuse(network.config, f"in a trial run of {member}, {reason}")
+    return model
+
+
 @torch.inference_mode()
-def _check_rows(model: Model, member: str) -> None:
-    """Run two ragged rows and the same rows alone: whatever the architecture, a difference is refused, not served."""
+def _wrong_rows(model: Model) -> str | None:
+    """Run two ragged rows, and the same rows alone by the library: whatever the forward, what is wrong with it."""
     ids = torch.arange(10, device=model.device).view(2, 5) % model.width
     positions = torch.arange(5, device=model.device).expand(2, -1)
+    rows = (torch.cat([ids[0], ids[0, :1]]), torch.cat([ids[1, :3], ids[1, :1]]))
     cache = model.cache(2, 16)
     try:
-        model.forward(ids, places(positions, 4, model.dtype, 16), cache)
+        first = model.forward(ids, places(positions, 4, model.dtype, 16), cache)
         # The first row goes on at 5; the second is rolled back to 3 tokens and goes on there.
         last = places(torch.tensor([[5], [3]], device=model.device), 5, model.dtype, 16)
-        ragged = model.forward(ids[:, :1], last, cache)[:, -1]
-        rows = (torch.cat([ids[0], ids[0, :1]]), torch.cat([ids[1, :3], ids[1, :1]]))
-        alone = [model.network(input_ids=row[None]).logits[:, -1, : model.width] for row in rows]
+        then = model.forward(ids[:, :1], last, cache)
+        alone = torch.cat([model.network(input_ids=row[None]).logits[0, :, : model.width] for row in rows])
     except (RuntimeError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
-        _refuse(model.network.config, f"a trial run of {member} failed ({error})")
-    difference = (ragged - torch.cat(alone)).abs().max()
-    if difference > _ROUNDING[model.dtype] * torch.cat(alone).abs().max():
-        _refuse(model.network.config, f"in a trial run of {member}, two rows differed from the same rows alone")
+        return f"the forward failed ({error})"
+    ragged = torch.cat([first[0], then[0], first[1, :3], then[1]])  # (6 + 4, V), as `alone`
+    if (ragged - alone).abs().max() > _ROUNDING[model.dtype] * alone.abs().max():
+        return "two rows differed from the same rows alone"
+    return None

@@ -4,7 +4,7 @@ A number is a function of (seed, sample, position, token) and of nothing else, s
 neighbours, on the batch or on arrival time, and columns of one seed share their noise (SPEED.md 2.4).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ _ROUNDS = 10
 
 # The last word of the counter: what the number is for, so that later uses never meet the same one.
 DRAW = 0
+SPECULATE = 1
 
 
 def philox(counter: Sequence[Tensor], key: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -53,3 +54,47 @@ def gumbel(
 ) -> Tensor:
     """Standard Gumbel noise, (len(streams), tokens) float32: argmax(logprobs + noise) is a draw from them."""
     return uniform(streams, tokens, device, purpose).log_().neg_().log_().neg_().float()
+
+
+class Stretches:
+    """Random numbers of rows by position, made for a stretch of positions at once: the same numbers, fewer calls.
+
+    A call of Philox costs the same for one position as for a few. `make` is `uniform` or `gumbel` of a purpose.
+    """
+
+    def __init__(
+        self, make: Callable[[list[tuple[int, int, int]]], Tensor], width: int, rows: int, longest: int = 16
+    ) -> None:
+        self._make = make
+        self._length = max(1, min(longest, (1 << 20) // (width * max(rows, 1))))
+        self._made: dict[tuple[int, int, int], Tensor] = {}  # (seed, sample, stretch) -> (length, width)
+
+    def at(self, streams: Sequence[tuple[int, int]], positions: Sequence[int], count: int = 1) -> Tensor:
+        """Numbers of `count` positions from each row's own: (rows, count, width); one row if all rows are alike."""
+        rows = list(zip(streams, positions, strict=True))
+        unique = list(dict.fromkeys(rows))
+        wanted = {(*stream, part) for stream, at in unique for part in self._parts(at, count)}
+        self._fill(wanted)
+        made = {row: self._slice(*row, count) for row in unique}
+        if len(unique) == 1:
+            return made[unique[0]][None]
+        return torch.stack([made[row] for row in rows])
+
+    def _parts(self, position: int, count: int) -> range:
+        return range(position // self._length, (position + count - 1) // self._length + 1)
+
+    def _fill(self, wanted: set[tuple[int, int, int]]) -> None:
+        """Make what is missing in one call, and forget what nobody wants any more."""
+        missing = sorted(wanted - self._made.keys())
+        self._made = {key: value for key, value in self._made.items() if key in wanted}
+        if missing:
+            length = self._length
+            places = [(seed, sample, part * length + i) for seed, sample, part in missing for i in range(length)]
+            self._made |= dict(zip(missing, self._make(places).split(length), strict=True))
+
+    def _slice(self, stream: tuple[int, int], position: int, count: int) -> Tensor:
+        parts = self._parts(position, count)
+        first = self._made[(*stream, parts[0])]
+        whole = first if len(parts) == 1 else torch.cat([self._made[(*stream, part)] for part in parts])
+        start = position - parts[0] * self._length
+        return whole[start : start + count]

@@ -1,7 +1,7 @@
 """How a token is drawn from the combined distribution: temperature, then top-k, then top-p, then Gumbel-max.
 
 The noise belongs to (seed, sample, position, token) (`random_stream`), so the same policy draws the same text in any
-batch. B rows, V vocabulary.
+batch. B rows, V vocabulary; one more dimension in between where several places of a row are drawn at once.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eft_core.config import Sampling
 from eft_core.distributions import nucleus
-from eft_core.random_stream import gumbel
+from eft_core.random_stream import Stretches, gumbel
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,48 +47,67 @@ class Draws:
             most=max(top_k, default=0),
         )
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether all sampled rows have temperature 1."""
+        return all(self.settings[row][0].temperature == 1.0 for row in self.sampled)
+
+    @property
+    def streams(self) -> list[tuple[int, int]]:
+        """(seed, sample) of the sampled rows."""
+        return [(self.settings[row][0].seed, self.settings[row][1]) for row in self.sampled]
+
     def select(self, rows: Sequence[int]) -> "Draws":
         """The settings of a part of the rows, in the order given."""
         return Draws.of([self.settings[row] for row in rows], self.temperature.device)
 
+    def part(self, values: Tensor) -> Tensor:
+        """The sampled rows of (B, ...)."""
+        return values if len(self.sampled) == len(self.settings) else values[self.index]
 
-def draw(logprobs: Tensor, draws: Draws, positions: Sequence[int]) -> Tensor:
-    """One token a row: (B, V) log-probabilities -> (B,) ids. `positions` count each row's answer tokens from 0.
+
+class Noise:
+    """Gumbel noise (V numbers a position) of the rows of a request, by their streams."""
+
+    def __init__(self, rows: int, size: int, device: torch.device | str = "cpu") -> None:
+        self._stretches = Stretches(lambda places: gumbel(places, size, device), size, rows)
+
+    def at(self, draws: Draws, positions: Sequence[int], count: int = 1) -> Tensor:
+        """Noise of the sampled rows at `count` positions from positions[b] of all rows: (sampled or 1, count, V)."""
+        return self._stretches.at(draws.streams, [positions[row] for row in draws.sampled], count)
+
+
+def draw(logprobs: Tensor, draws: Draws, noise: Tensor | None = None) -> Tensor:
+    """One token a place: (B, ..., V) log-probabilities -> (B, ...) ids. `noise`: (sampled or 1, ..., V).
 
     A greedy row takes the most probable token, the lowest id among equals.
     """
-    tokens = logprobs.argmax(-1)
-    if draws.sampled:
-        every = len(draws.sampled) == logprobs.shape[0]
-        scores = warp(logprobs if every else logprobs[draws.index], draws)
-        noise = _noise(draws, positions, scores.shape[-1], scores.device)
-        tokens = tokens.index_copy(0, draws.index, (scores + noise).argmax(-1))
-    return tokens
+    if noise is None or not draws.sampled:
+        return logprobs.argmax(-1)
+    tokens = (warp(draws.part(logprobs), draws) + noise).argmax(-1)
+    if len(draws.sampled) == logprobs.shape[0]:
+        return tokens
+    return logprobs.argmax(-1).index_copy(0, draws.index, tokens)
 
 
 def warp(logprobs: Tensor, draws: Draws) -> Tensor:
-    """The sampled rows' scores (sampled, V) after temperature, top-k and top-p; tokens cut off become -inf."""
-    scores = logprobs / draws.temperature[:, None]
+    """The sampled rows' scores (sampled, ..., V) after temperature, top-k and top-p; tokens cut off become -inf."""
+    scores = logprobs if draws.unchanged else logprobs / _beside(draws.temperature, logprobs)
     if draws.top_k is not None:
-        scores = _keep_top_k(scores, draws.top_k, draws.most)
+        scores = _keep_top_k(scores, _beside(draws.top_k, scores), draws.most)
     if draws.top_p is not None:
         scores = scores.log_softmax(-1)
         scores = scores.masked_fill(~nucleus(scores, draws.top_p), -torch.inf)
     return scores
 
 
+def _beside(settings: Tensor, values: Tensor) -> Tensor:
+    """(rows,) settings in a shape that goes with (rows, ..., V)."""
+    return settings.view(-1, *[1] * (values.dim() - 1))
+
+
 def _keep_top_k(scores: Tensor, top_k: Tensor, most: int) -> Tensor:
     """-inf below each row's k-th score; ties with it stay, and k = 0 keeps all."""
     best = scores.topk(min(most, scores.shape[-1]), -1).values
-    last = best.gather(-1, (top_k[:, None] - 1).clamp(0, best.shape[-1] - 1))
-    return scores.masked_fill((scores < last) & (top_k > 0)[:, None], -torch.inf)
-
-
-def _noise(draws: Draws, positions: Sequence[int], size: int, device: torch.device) -> Tensor:
-    """(sampled, V) noise; rows with one stream, such as the columns of a comparison, compute it once."""
-    streams = [(draws.settings[row][0].seed, draws.settings[row][1], positions[row]) for row in draws.sampled]
-    unique = {stream: number for number, stream in enumerate(dict.fromkeys(streams))}
-    noise = gumbel(list(unique), size, device)
-    if len(unique) == 1:
-        return noise
-    return noise[torch.tensor([unique[stream] for stream in streams], device=device)]
+    place = (top_k - 1).clamp(0, best.shape[-1] - 1).expand(*best.shape[:-1], 1)
+    return scores.masked_fill((scores < best.gather(-1, place)) & (top_k > 0), -torch.inf)

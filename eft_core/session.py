@@ -11,22 +11,33 @@ from dataclasses import dataclass
 
 import torch
 
-from eft_core.autoregressive import Continuation, Drawn, decode
-from eft_core.config import Request, Row, Settings
-from eft_core.detokenize import Detokenizer
-from eft_core.events import Answer, Done, Event, Loading, Queued, Reason, RowFinished, RowStart, Started, TokensDrawn
+from eft_core.autoregressive import Drawn, decode
+from eft_core.config import Request, Settings
+from eft_core.draft_length import Pace
+from eft_core.events import (
+    Answer,
+    Done,
+    Event,
+    Gain,
+    Loading,
+    Queued,
+    RowFinished,
+    Started,
+    Timing,
+    TokensDrawn,
+    Working,
+)
 from eft_core.families import default_columns, family_named
-from eft_core.memory import MemoryPlan, bytes_of, plan
+from eft_core.jobs import Job, Jobs
+from eft_core.memory import MemoryPlan
 from eft_core.models import Model, Models
 from eft_core.policy import Member, Policy
+from eft_core.speculative import speculate
+from eft_core.transcript import Transcript
 from eft_core.turns import Turns
 
 # Seconds between two signs of life while a request waits; a closed page is noticed within this time.
 _PULSE = 0.1
-_FAILED = (
-    "this policy has no finite probability here: a member gave nan or infinity. Check that member's checkpoint, "
-    "or use a smaller amplification."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,8 @@ class Session:
         self.family = family_named(family or self.settings.family, self.settings.families_file)
         self.models = Models(self.family, self.settings)
         self._turns = Turns()
+        self._pace = Pace()  # what speculation measured; only the request whose turn it is changes it
+        self._jobs = Jobs(self.family, self.models, self.settings, self._pace)
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
 
@@ -78,7 +91,7 @@ class Session:
 
     def plan(self, request: Request) -> MemoryPlan:
         """What the request will need, before anything is loaded. ValueError if the request itself is wrong."""
-        return self._plan(self._continuations(request))
+        return self._jobs.job(request).memory
 
     def ask(self, request: Request) -> tuple[Answer, ...]:
         """The answers, in the order of the request's rows."""
@@ -91,12 +104,11 @@ class Session:
 
         The request joins the queue with the first `next`; close the iterator to cancel.
         """
-        rows = self._continuations(request)
-        memory = self._plan(rows)
-        memory.check()
-        return self._stream(request, rows, memory)
+        job = self._jobs.job(request)
+        job.memory.check()
+        return self._stream(job)
 
-    def _stream(self, request: Request, rows: list[Continuation], memory: MemoryPlan) -> Generator[Event, None, None]:
+    def _stream(self, job: Job) -> Generator[Event, None, None]:
         ticket = self._turns.join()
         try:
             ahead = self._turns.ahead(ticket)
@@ -104,125 +116,85 @@ class Session:
                 yield Queued(ahead)
                 ahead = self._turns.wait(ticket, _PULSE)
             models: dict[Member, Model] = {}
-            yield from self._load(rows, models)
-            yield from self._decode(request, rows, models, memory)
+            yield from self._load(job, models)
+            plain = None
+            if job.speculation is not None and job.speculation.timed:
+                plain = yield from self._time_plain(job, models)
+            yield from self._decode(job, models, plain)
         finally:
             self._turns.leave(ticket)
 
-    def _load(self, rows: list[Continuation], models: dict[Member, Model]) -> Iterator[Loading]:
-        """Fill `models` with all members of the rows, announcing those that must be read."""
-        members = _members(rows)
-        missing = [member for member in members if not self.models.is_loaded(member)]
-        for member in members:
+    def _load(self, job: Job, models: dict[Member, Model]) -> Iterator[Loading]:
+        """Fill `models` with all members of the job, announcing those that must be read."""
+        missing = [member for member in job.members if not self.models.is_loaded(member)]
+        for member in job.members:
             if member in missing:
                 yield Loading(str(member), missing.index(member) + 1, len(missing))
             models[member] = self.models.load(member)
 
-    def _decode(
-        self, request: Request, rows: list[Continuation], models: dict[Member, Model], memory: MemoryPlan
-    ) -> Iterator[Event]:
+    def _steps(
+        self, job: Job, models: dict[Member, Model], transcripts: list[Transcript], plain: bool
+    ) -> Generator[list[Drawn], None, None]:
+        """Plain decoding, or speculation if the request asks for it."""
+        ends = self.models.vocabulary.end_ids
+
+        def stopped(row: int, token: int) -> bool:
+            return transcripts[row].push(token)
+
+        if plain or job.speculation is None:
+            return decode(job.rows, models, ends, stopped)
+        return speculate(job.rows, job.drafters, models, ends, job.speculation, self._pace, stopped)
+
+    def _time_plain(self, job: Job, models: dict[Member, Model]) -> Generator[Timing | Working, None, float | None]:
+        """Decode plainly, unseen: tokens a second."""
+        yield Timing()
+        tokens = 0
+        with closing(self._steps(job, models, self._transcripts(job), plain=True)) as steps:
+            next(steps)
+            began = told = time.perf_counter()
+            for drawn in steps:
+                tokens += len(drawn)
+                if time.perf_counter() - told > _PULSE:
+                    yield Working()
+                    told = time.perf_counter()
+        return tokens / (time.perf_counter() - began) if tokens else None
+
+    def _decode(self, job: Job, models: dict[Member, Model], plain: float | None) -> Iterator[Event]:
         """Decode, and turn tokens into text."""
-        transcripts = [_Transcript(self.models.tokenizer, row, request.limits.stop) for row in rows]
+        transcripts = self._transcripts(job)
         answers: dict[int, Answer] = {}
         started = time.perf_counter()
-        steps = decode(rows, models, self.models.vocabulary.end_ids, lambda row, token: transcripts[row].push(token))
-        with closing(steps):
+        with closing(self._steps(job, models, transcripts, plain=False)) as steps:
             next(steps)  # the prompts are read
-            yield Started(tuple(transcript.start for transcript in transcripts), str(memory))
-            began = time.perf_counter()
+            yield Started(tuple(transcript.start for transcript in transcripts), str(job.memory))
+            began = told = time.perf_counter()
             for drawn in steps:
-                seconds = time.perf_counter() - began
-                for each in drawn:
-                    transcript = transcripts[each.row]
-                    if each.reason != "failed":
-                        yield transcript.drawn(each, seconds)
-                    if each.reason:
-                        tail, answers[each.row] = transcript.finish(each, seconds)
-                        yield RowFinished(each.row, tail, answers[each.row])
-        yield Done(tuple(answers[row] for row in range(len(rows))), time.perf_counter() - started)
+                now = time.perf_counter()
+                if drawn or now - told > _PULSE:
+                    yield from _told(drawn, transcripts, now - began, answers) if drawn else [Working()]
+                    told = now
+            seconds = time.perf_counter() - began
+        ordered = tuple(answers[row] for row in range(len(job.rows)))
+        gain = None
+        if job.speculation is not None:
+            gain = Gain(sum(len(answer.token_ids) for answer in ordered) / seconds, plain, self._pace.predicted)
+        yield Done(ordered, time.perf_counter() - started, gain)
 
-    def _continuations(self, request: Request) -> list[Continuation]:
-        """The request's rows as ids, each checked against the family and the context."""
-        for row in request.rows:
-            self.family.check(row.policy)
-        prompts = dict.fromkeys(row.prompt for row in request.rows)
-        ids = {prompt: self.models.encode(prompt) for prompt in prompts}
-        return [self._continuation(row, ids[row.prompt], request.limits.max_new_tokens) for row in request.rows]
-
-    def _continuation(self, row: Row, prompt: tuple[int, ...], most: int) -> Continuation:
-        context = min(self.models.facts(member).context for member in row.policy.members())
-        room = context - len(prompt)
-        if room < 1:
-            raise ValueError(
-                f"the prompt has {len(prompt):,} tokens and the models read {context:,}, the answer included: "
-                f"shorten it to about {(context - 1) * len(row.prompt) // len(prompt):,} characters."
-            )
-        if not prompt:
-            raise ValueError("the prompt has no tokens: write a question.")
-        reason: Reason = "length" if most <= room else "context"
-        return Continuation(prompt, row.policy, row.sampling, row.sample, min(most, room), reason)
-
-    def _plan(self, rows: list[Continuation]) -> MemoryPlan:
-        members = _members(rows)
-        loaded = [str(member) for member in members if self.models.is_loaded(member)]
-        available = self.models.available_bytes()
-        if self.settings.memory_gb is not None:
-            taken = sum(self.models.facts(m).weight_bytes(bytes_of(self.dtype)) for m in self.models.loaded())
-            available = min(available, max(0, int(self.settings.memory_gb * 1e9) - taken))
-        return plan(
-            members={str(member): self.models.facts(member) for member in members},
-            rows={str(member): sum(member in row.policy.members() for row in rows) for member in members},
-            slots=max(len(row.prompt) + row.most for row in rows),
-            dtype=self.dtype,
-            device=self.device,
-            available=available,
-            loaded=loaded,
-        )
+    def _transcripts(self, job: Job) -> list[Transcript]:
+        return [Transcript(self.models.tokenizer, row, job.stop) for row in job.rows]
 
 
-def _members(rows: list[Continuation]) -> list[Member]:
-    """Every member that some row needs, in one order."""
-    return sorted({member for row in rows for member in row.policy.members()}, key=str)
-
-
-class _Transcript:
-    """One row's tokens and text while it runs."""
-
-    def __init__(self, tokenizer: object, row: Continuation, stop: tuple[str, ...]) -> None:
-        self._row, self._text = row, Detokenizer(tokenizer, stop)
-        self._ids: list[int] = []
-        self._logprobs: list[float] = []
-        self._piece = ""
-
-    @property
-    def start(self) -> RowStart:
-        row = self._row
-        return RowStart(row.policy, tuple(str(member) for member in row.policy.members()), len(row.prompt))
-
-    def push(self, token: int) -> bool:
-        """Add a token's text; whether a stop string was met."""
-        self._piece = self._text.push(token)
-        return self._text.stopped
-
-    def drawn(self, drawn: Drawn, seconds: float) -> TokensDrawn:
-        """The event of a drawn token."""
-        self._ids.append(drawn.token)
-        self._logprobs.append(drawn.logprob)
-        piece, self._piece = self._piece, ""
-        return TokensDrawn(drawn.row, (drawn.token,), (drawn.logprob,), piece, seconds)
-
-    def finish(self, drawn: Drawn, seconds: float) -> tuple[str, Answer]:
-        """The held-back rest of the text, and the whole answer."""
-        tail = self._text.finish()
-        reason = drawn.reason or "length"
-        answer = Answer(
-            policy=self._row.policy,
-            text=self._text.text,
-            token_ids=tuple(self._ids),
-            logprobs=tuple(self._logprobs),
-            reason=reason,
-            prompt_tokens=len(self._row.prompt),
-            seconds=seconds,
-            message=_FAILED if reason == "failed" else "",
-        )
-        return tail, answer
+def _told(
+    drawn: list[Drawn], transcripts: list[Transcript], seconds: float, answers: dict[int, Answer]
+) -> Iterator[TokensDrawn | RowFinished]:
+    """The events of one step; `answers` gets those that are complete."""
+    for each in drawn:
+        if each.reason != "failed":
+            transcripts[each.row].take(each)
+    for row in dict.fromkeys(each.row for each in drawn):
+        if (news := transcripts[row].news(row, seconds)) is not None:
+            yield news
+    for each in drawn:
+        if each.reason:
+            tail, answers[each.row] = transcripts[each.row].finish(each, seconds)
+            yield RowFinished(each.row, tail, answers[each.row])

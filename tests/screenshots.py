@@ -29,6 +29,17 @@ def run(page: Any) -> None:
     page.wait_for_timeout(300)
 
 
+def speculate(page: Any) -> None:
+    """One comparison decoded both ways, with the settings of speculation and a column's details in view."""
+    page.locator("#decoding button").first.click()
+    page.get_by_label("Time both ways").check()
+    page.wait_for_timeout(300)
+    page.evaluate("document.querySelector('#panel').scrollTop = 10000; scrollTo(0, 0)")
+    run(page)
+    page.locator("[data-role=emulated] .share").focus()
+    page.wait_for_timeout(300)
+
+
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with app_served() as address, sync_playwright() as driver:
@@ -45,6 +56,9 @@ def main() -> None:
         page.wait_for_timeout(500)
         run(page)
         page.screenshot(path=FOLDER / "who-declines-1600-light.png")
+        page = open_page(browser, address, 1600, 900, "light")
+        speculate(page)
+        page.screenshot(path=FOLDER / "speculation-1600-light.png")
         browser.close()
     print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER}")
 

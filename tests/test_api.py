@@ -77,12 +77,47 @@ def test_own_policies_and_sampling_are_used(client: Client, session: Any) -> Non
         ({"temperature": 99}, "temperature"),
         ({"max_new_tokens": 10**9}, "max_new_tokens"),
         ({"seed": -1}, "seed"),
+        ({"speculate": "often"}, "off, adaptive, or the tokens drafted a cycle"),
+        ({"speculate": 99}, "off, adaptive, or the tokens drafted a cycle"),
+        ({"speculate": 4, "rule": "lossy"}, "use block, token, noise"),
+        ({"speculate": 4, "drafter": "small"}, "write base[small]"),
+        ({"speculate": 4, "drafter": "base[huge]"}, "no size 'huge'"),
+        ({"timed": True}, "set speculate to adaptive or a number"),
     ],
 )
 def test_a_wrong_call_is_answered_with_the_remedy(client: Client, arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(AppError) as refused:
         client.predict(**({"prompt": PROMPT} | arguments), api_name="/compare")
     assert says.lower() in str(refused.value).lower()
+
+
+def test_plain_columns_have_no_acceptance_and_no_gain(client: Client) -> None:
+    answer = client.predict(prompt=PROMPT, max_new_tokens=4, api_name="/compare")
+    assert answer["gain"] is None
+    assert all((column["acceptance"], column["tokens_a_cycle"]) == (None, None) for column in answer["columns"])
+
+
+def test_speculation_keeps_the_text_and_is_told_in_numbers(client: Client) -> None:
+    hot = {"prompt": PROMPT, "temperature": 1, "seed": 3, "max_new_tokens": 24, "api_name": "/compare"}
+    plainly = client.predict(**hot)
+    updates = list(client.submit(**hot, speculate=4, rule="noise", timed=True))
+    assert all("gain" not in update for update in updates[:-1])
+    answer = updates[-1]
+    assert [column["text"] for column in answer["columns"]] == [column["text"] for column in plainly["columns"]]
+    emulated = answer["columns"][2]
+    assert 0 <= emulated["acceptance"] <= 1 <= emulated["tokens_a_cycle"] <= 5
+    gain = answer["gain"]
+    assert set(gain) == {"measured", "predicted", "tokens_per_second", "plain_tokens_per_second"}
+    assert gain["measured"] == pytest.approx(gain["tokens_per_second"] / gain["plain_tokens_per_second"])
+
+
+def test_any_member_may_draft_and_the_length_may_adapt(client: Client) -> None:
+    policy = up_scale("large", "small").to_dict()
+    for ways in ({"speculate": "3", "drafter": "base[small]"}, {"speculate": "adaptive"}):
+        answer = client.predict(prompt=PROMPT, policies=[policy], max_new_tokens=8, api_name="/compare", **ways)
+        plainly = client.predict(prompt=PROMPT, policies=[policy], max_new_tokens=8, api_name="/compare")
+        assert answer["columns"][0]["text"] == plainly["columns"][0]["text"]
+        assert answer["gain"]["tokens_per_second"] > 0
 
 
 @pytest.mark.parametrize("prompt", ["a\0b", "😀 \u202e\u0645\u0631\u062d\u0628\u0627", "<script>${x}{{y}}</script>"])

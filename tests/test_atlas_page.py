@@ -1,7 +1,9 @@
 """What the README promises: `python app.py` shows the paper's claim on Atlas, in a real browser."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from serving import app_served
@@ -67,3 +69,18 @@ def test_an_example_that_brings_its_columns_shows_who_declines(page: Any) -> Non
     assert mannered(first)
     assert REFUSAL not in first
     assert last.strip() == REFUSAL
+
+
+def test_speculation_changes_no_word_and_tells_its_gain(page: Any, address: str) -> None:
+    """Seed and temperature of a draw, so that not only the likeliest token is compared."""
+    query = f"{address}?prompt={quote(PROMPT)}&temperature=1&seed=4&length=60&speculate="
+    runs = []
+    for way in ("off", "4&timed=1"):
+        page.goto(query + way)
+        page.wait_for_selector(".card")
+        runs.append(answers(page))
+    plainly, speculated = runs
+    assert speculated == plainly
+    share = page.locator("[data-role=emulated] .share").text_content()
+    assert int(share.removesuffix("% accepted")) > 50
+    assert re.search(r"plain \d+ · gain \d+\.\d\dx", page.locator(".status").text_content())

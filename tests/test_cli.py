@@ -1,12 +1,18 @@
 """The command line answers, streams, lists and compares; a user's mistake is one line and status 2."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from eft_core.__main__ import main
-from eft_core.policy import Policy
+from eft_core.__main__ import _parser, main
+from eft_core.config import Speculation
+from eft_core.events import Drafting, Gain
+from eft_core.families import family_named
+from eft_core.policy import Member, Policy
+from eft_core.speculation_options import said_of, speculation
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +71,11 @@ def test_every_option_reaches_the_policy(capsys: pytest.CaptureFixture[str]) -> 
         (["--temperature", "-1"], "temperature"),
         (["--max-new-tokens", "0"], "max_new_tokens"),
         (["--family", "pear"], "no family 'pear'"),
+        (["--rule", "block"], "set speculate to adaptive or a number"),
+        (["--timed"], "set speculate to adaptive or a number"),
+        (["--drafter", "base[small]", "--speculate", "off"], "set speculate to adaptive or a number"),
+        (["--speculate", "--drafter", "small"], "write base[small] or tuned[helpful][small]"),
+        (["--speculate", "4", "--drafter", "tuned[harmless][large]"], "no 'harmless' of size 'large'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_two(
@@ -76,6 +87,109 @@ def test_a_mistake_is_one_line_and_status_two(
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
     assert message in captured.err
+
+
+UP = ("--pretrain", "large", "--finetune", "small")
+
+
+def answered(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    assert main(ask(*UP, *options, "--json")) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("way", [["adaptive"], ["4"], []], ids=["adaptive", "fixed", "bare"])
+def test_speculation_gives_the_same_greedy_text_and_says_what_it_did(
+    capsys: pytest.CaptureFixture[str], way: list[str]
+) -> None:
+    plainly, answer = answered(capsys), answered(capsys, "--timed", "--speculate", *way)
+    assert (answer["text"], answer["token_ids"]) == (plainly["text"], plainly["token_ids"])
+    assert plainly["fates"] == ["plain"] * len(plainly["token_ids"])
+    assert "speculation" not in plainly
+    assert len(answer["fates"]) == len(answer["token_ids"])
+    assert set(answer["fates"]) <= {"plain", "accepted", "recovered", "bonus"}
+    keys = {"drafter", "acceptance", "acceptance_by_position", "tokens_a_cycle", "drafted", "gain"}
+    assert set(answer["speculation"]) == keys
+    gain = answer["speculation"]["gain"]
+    assert gain["measured"] == pytest.approx(gain["tokens_per_second"] / gain["plain_tokens_per_second"])
+
+
+def test_a_fixed_length_drafts_and_its_record_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = answered(capsys, "--speculate", "3", "--drafter", "tuned[helpful][small]")
+    did = answer["speculation"]
+    assert did["drafter"] == "helpful(small)"
+    assert did["drafted"] >= len(did["acceptance_by_position"]) > 0
+    assert 0 <= did["acceptance"] <= 1 <= did["tokens_a_cycle"] <= 4
+    assert did["gain"]["plain_tokens_per_second"] is None
+    assert "plain" not in answer["fates"][:-1]
+
+
+def test_shared_noise_keeps_the_text_of_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    hot = ("--temperature", "1", "--seed", "5")
+    plainly = answered(capsys, *hot)
+    assert answered(capsys, *hot, "--speculate", "4", "--rule", "noise")["text"] == plainly["text"]
+
+
+def test_ask_says_after_the_answer_what_speculation_brought(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(ask(*UP, "--speculate", "4", "--timed")) == 0
+    said = capsys.readouterr().err
+    assert said.index("timing plain decoding first") < said.index(" tokens/s · ")
+    last = said.splitlines()[-1]
+    assert re.search(r" · \d+% accepted · \d\.\d tokens a cycle · gain \d+\.\d\dx( \(predicted \d+\.\d\dx\))?$", last)
+
+
+@pytest.mark.parametrize(
+    ("drafting", "gain", "words"),
+    [
+        (None, None, []),
+        (Drafting(""), Gain(100.0), []),
+        (Drafting("base(small)", 2, 7, 8, (2, 2), (2, 1)), None, ["75% accepted", "3.5 tokens a cycle"]),
+        (None, Gain(150.0, 100.0, 1.567), ["gain 1.50x (predicted 1.57x)"]),
+        (None, Gain(150.0, 100.0), ["gain 1.50x"]),
+        (None, Gain(150.0, predicted=1.567), ["predicted gain 1.57x"]),
+    ],
+)
+def test_only_what_is_known_is_said(drafting: Drafting | None, gain: Gain | None, words: list[str]) -> None:
+    assert said_of(drafting, gain) == words
+
+
+def test_speculation_is_read_as_people_write_it(families_file: str) -> None:
+    family = family_named("llama", families_file)
+    for off in (None, "off"):
+        assert speculation(off, None, None, False, family) is None
+    assert speculation("adaptive", None, None, False, family) == Speculation()
+    for four in ("4", 4, 4.0):
+        assert speculation(four, "noise", None, True, family) == Speculation(4, "noise", None, True)  # type: ignore[arg-type]
+    drafter = speculation(1, "token", "base[small]", False, family)
+    assert drafter == Speculation(1, "token", Member("small"))
+
+
+@pytest.mark.parametrize("given", ["often", "-1", "0", 0, 33, "33", 1.5, True, [4], "9" * 400, "٤"])
+def test_what_is_no_way_to_speculate_is_refused_with_the_ways(families_file: str, given: Any) -> None:
+    with pytest.raises(ValueError, match="off, adaptive, or the tokens drafted a cycle, 1 to 32"):
+        speculation(given, None, None, False, family_named("llama", families_file))
+
+
+def test_a_prompt_taken_for_the_value_of_speculate_is_told_where_it_belongs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _parser().parse_args(["ask", "--speculate", "What is the capital of Kenya?"])
+    assert ended.value.code == 2
+    assert "The prompt comes before --speculate." in capsys.readouterr().err
+
+
+def test_compare_speculates_in_all_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["compare", "Hi", "--family", "llama", "--max-new-tokens", "8"]
+    assert main(options) == 0
+    plainly = json.loads(capsys.readouterr().out)
+    assert main([*options, "--speculate", "2", "--rule", "token", "--timed"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [column["text"] for column in document["columns"]] == [column["text"] for column in plainly["columns"]]
+    asked = document["speculation"]
+    assert (asked["length"], asked["rule"], asked["drafter"], asked["timed"]) == (2, "token", None, True)
+    assert asked["gain"]["measured"] > 0
+    assert "speculation" not in plainly
+    assert all("acceptance" in column["speculation"] for column in document["columns"])
 
 
 def test_too_long_a_prompt_and_an_empty_one_are_mistakes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,11 +16,13 @@ from components.batches import batches
 from components.board import SKELETON, asked
 from components.columns import MAX_COLUMNS, Columns, check, first_tuning, from_controls, name_of, role_of
 from components.example import first_paint, prompts
-from components.inputs import MAX_PROMPT, check_prompt, check_sampling
-from components.lines import layout, lines, opening
+from components.inputs import MAX_PROMPT, USUAL, Decoding, check_prompt, check_sampling, check_speculation
+from components.lines import layout, lines, opening, settings_mark
+from components.panel import DECODING_CONTROLS, decoding_showing, speculation_showing
 from components.runs import Runs
-from eft_core.config import Request
-from eft_core.events import Answer, Done, Event, Loading, Queued, RowFinished, TokensDrawn
+from components.speed import details, finished
+from eft_core.config import Request, Sampling, Speculation
+from eft_core.events import Answer, Done, Drafting, Event, Gain, Loading, Queued, RowFinished, Timing, TokensDrawn
 from eft_core.families import Family, family_named
 from eft_core.policy import Policy, plain, realign, tuned, up_scale
 
@@ -103,12 +105,134 @@ def test_the_end_comes_last_for_the_board_then_stops_listening(family: Family) -
 
 
 def test_waiting_and_loading_are_said_in_words() -> None:
-    said = lines([Queued(1), Queued(2), Loading("base[large]", 2, 5)], (), (), ())
+    said = lines([Queued(1), Queued(2), Loading("base[large]", 2, 5), Timing()], (), (), ())
     assert [json.loads(text)["text"] for text in said.splitlines()] == [
         "Queued: 1 comparison runs before yours",
         "Queued: 2 comparisons run before yours",
         "Loading base[large] (2 of 5)",
+        "Timing plain decoding first",
     ]
+
+
+DRAFTING = Drafting("helpful(small)", cycles=10, tokens=38, drafted=44, reached=(10, 9, 8), accepted=(9, 8, 7))
+
+
+def speculated(text: str, fates: tuple[Any, ...], drafting: Drafting | None) -> Answer:
+    ids, zeros = tuple(range(len(fates))), (0.0,) * len(fates)
+    return Answer(plain("large"), text, ids, zeros, "end", 3, 0.5, fates=fates, drafting=drafting)
+
+
+def test_the_accepted_share_is_live_and_at_the_end_the_row_s_own() -> None:
+    cycle = TokensDrawn(0, (1, 2, 3), (0.0,) * 3, "abc", 0.1, ("accepted", "accepted", "recovered"))
+    bonus = TokensDrawn(0, (4, 5), (0.0,) * 2, "de", 0.2, ("accepted", "bonus"))
+    [started] = advance((RowAnswer(),), [])
+    [first] = advance((RowAnswer(),), [cycle])
+    [second] = advance((first,), [bonus])
+    assert (started.acceptance, first.acceptance, second.acceptance) == (None, 2 / 3, 3 / 4)
+    answer = speculated("abcde", ("accepted", "accepted", "recovered", "accepted", "bonus"), DRAFTING)
+    [last] = advance((second,), [RowFinished(0, "", answer)])
+    assert (last.acceptance, last.fates) == (24 / 27, "aarab")
+
+
+def test_plain_tokens_say_nothing_of_acceptance() -> None:
+    event = TokensDrawn(0, (1,), (0.0,), "a", 0.1, ("plain",))
+    [row] = advance((RowAnswer(),), [event])
+    told = json.loads(lines([event], (7,), (row,), (RowAnswer(),)))
+    assert (row.acceptance, row.fates) == (None, "p")
+    assert "a" not in told
+
+
+def test_fates_and_details_come_once_with_the_end_of_a_row() -> None:
+    event = TokensDrawn(0, (1, 2), (0.0,) * 2, "ab", 0.1, ("accepted", "recovered"))
+    running = advance((RowAnswer(),), [event])
+    told = json.loads(lines([event], (7,), running, (RowAnswer(),)))
+    assert told["a"] == 0.5
+    assert not {"f", "d"} & set(told)
+    end = RowFinished(0, "", speculated("ab", ("accepted", "recovered"), DRAFTING))
+    told = json.loads(lines([end], (7,), advance(running, [end]), running))
+    assert (told["f"], told["a"]) == ("ar", 0.889)
+    assert told["d"] == [
+        "Drafter: helpful(small)",
+        "3.8 tokens a cycle",
+        "Accepted by place: 90, 89, 88 %",
+        "44 tokens drafted in 10 cycles",
+    ]
+
+
+@pytest.mark.parametrize("drafting", [None, Drafting(""), Drafting("helpful(small)")])
+def test_a_row_that_drafted_nothing_has_no_details(drafting: Drafting | None) -> None:
+    assert details(drafting) == []
+
+
+@pytest.mark.parametrize(
+    ("gain", "says"),
+    [
+        (None, "Finished in 0.4 s · 8 tokens/s"),
+        (Gain(512.0), "Finished in 0.4 s · 512 tokens/s"),
+        (Gain(512.0, predicted=1.779), "Finished in 0.4 s · 512 tokens/s · predicted gain 1.78x over plain"),
+        (Gain(512.0, 256.0), "Finished in 0.4 s · 512 tokens/s · plain 256 · gain 2.00x"),
+        (Gain(512.0, 301.2, 1.78), "Finished in 0.4 s · 512 tokens/s · plain 301 · gain 1.70x, predicted 1.78x"),
+    ],
+)
+def test_the_last_word_tells_speed_with_and_without_as_far_as_known(gain: Gain | None, says: str) -> None:
+    answers = tuple(speculated("ab", ("plain", "plain"), None) for _ in range(2))  # 2 tokens each, in 0.5 s together
+    done = Done(answers, 0.4, gain)
+    assert finished(done) == says
+    assert json.loads(lines([done], (), (), ()))["text"] == says
+
+
+def test_only_what_changes_a_seed_s_text_makes_answers_stale() -> None:
+    """Greedy text and the text of shared noise are plain decoding's; block and token draws are their own."""
+    hot = Sampling(temperature=0.7)
+    plainly = settings_mark(Decoding(hot, speculation=None))
+    same = [USUAL, Speculation(4, "noise"), Speculation(rule="noise", timed=True)]
+    assert {settings_mark(Decoding(hot, speculation=each)) for each in same} == {plainly}
+    block, token, fixed = Speculation(), Speculation(rule="token"), Speculation(3, "block")
+    marks = {settings_mark(Decoding(hot, speculation=each)) for each in (block, token, fixed)}
+    assert len(marks) == 3
+    assert plainly not in marks
+    assert settings_mark(Decoding(hot, speculation=Speculation(timed=True))) == settings_mark(
+        Decoding(hot, speculation=block)
+    )
+    assert len({settings_mark(Decoding(speculation=each)) for each in (None, USUAL, block, token, fixed)}) == 1
+
+
+def test_controls_make_a_speculation() -> None:
+    assert check_speculation("adaptive", 4, "noise", False) == USUAL == Decoding().speculation
+    assert check_speculation("fixed", 4.0, "block", True) == Speculation(4, "block", timed=True)
+    assert check_speculation("off", 4, "block", True) is None
+    assert check_speculation("adaptive", None, "token", False) == Speculation(rule="token")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (("often", 4, "noise", False), "use off, fixed, adaptive"),
+        ((["fixed"], 4, "noise", False), "use off, fixed, adaptive"),
+        (("fixed", 0, "noise", False), "use 1 to 16"),
+        (("fixed", 17, "noise", False), "use 1 to 16"),
+        (("fixed", 1.5, "noise", False), "use 1 to 16"),
+        (("fixed", None, "noise", False), "use 1 to 16"),
+        (("adaptive", 4, "lossy", False), "no acceptance rule"),
+        (("off", 4, ["noise"], False), "no acceptance rule"),
+    ],
+)
+def test_wrong_controls_are_refused_with_the_remedy(values: tuple[Any, ...], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        check_speculation(*values)
+
+
+def test_what_has_no_part_in_the_way_is_greyed() -> None:
+    def live(updates: list[Any]) -> list[bool]:
+        return [update.interactive for update in updates]
+
+    assert live(speculation_showing("off")) == [False, False, False]
+    assert live(speculation_showing("adaptive")) == [False, True, True]
+    assert live(speculation_showing("fixed")) == [True, True, True]
+    shown = decoding_showing(Decoding(speculation=Speculation(6, "token", timed=True)))
+    assert len(shown) == DECODING_CONTROLS
+    assert [shown[5], *(update.value for update in shown[6:])] == ["fixed", 6, "token", True]
+    assert live(shown[6:]) == [True, True, True]
 
 
 def test_a_silent_stream_still_gives_batches_and_stops_at_once() -> None:
@@ -193,10 +317,20 @@ def test_the_first_paint_is_the_stored_example(session: Any, tmp_path: Path) -> 
     first = first_paint(write_example(tmp_path / "example.json", session, text=HOSTILE), session.family)
     assert first.prompt == "What is the capital of Kenya?"
     assert [column.label for column in first.columns.items] == [""] * 4
-    assert first.limits.max_new_tokens == 60
+    assert first.decoding.limits.max_new_tokens == 60
     head = json.loads(first.log.splitlines()[1])
     assert head["example"] is True
     assert head["query"].startswith("?prompt=")
+
+
+def test_an_example_that_speculated_shows_what_was_accepted(session: Any, tmp_path: Path) -> None:
+    file = write_example(tmp_path / "example.json", session)
+    document = json.loads(file.read_text())
+    document["columns"][2]["fates"] = ["accepted", "accepted", "accepted", "recovered"]
+    file.write_text(json.dumps(document))
+    rows = [json.loads(text) for text in first_paint(file, session.family).log.splitlines()[2:-1]]
+    assert [row.get("a") for row in rows] == [None, None, 0.75, None]
+    assert rows[2]["f"] == "aaar"
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"family": "other"}'])

@@ -11,7 +11,7 @@ from conftest import ARCHITECTURES, save_model, tiny_config
 from eft_core.batch import Batch
 from eft_core.config import Settings
 from eft_core.families import read_families
-from eft_core.kv_cache import BLOCK, places, without
+from eft_core.kv_cache import BLOCK, RaggedLayer, places, without
 from eft_core.models import Models
 from eft_core.policy import Member
 
@@ -88,6 +88,40 @@ def test_places_hide_what_lies_behind_each_query() -> None:
         [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]],
         [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]],
     ]
+
+
+def test_keys_and_values_written_in_one_are_those_written_one_by_one() -> None:
+    """Two rows at their own positions, then a pass that grows the memory; 2 heads of size 3."""
+    generator = torch.Generator().manual_seed(0)
+    layers = [RaggedLayer(rows=2, capacity=100), RaggedLayer(rows=2, capacity=100)]
+    for positions, longest in ((torch.tensor([[0, 1], [4, 5]]), 5), (torch.tensor([[2, 3], [80, 81]]), 81)):
+        both = torch.randn(2, 2, 4, 3, generator=generator)  # (B, T, 2 H, D)
+        keys, values = both.transpose(1, 2).chunk(2, 1)
+        for layer in layers:
+            layer.places = places(positions, longest, torch.float32, 100)
+        one, two = layers[0].write(both), layers[1].update(keys, values)
+        assert all(torch.equal(*pair) for pair in zip(one, two, strict=True))
+        for row in range(2):
+            assert torch.equal(one[0][row][:, positions[row]], keys[row])
+            assert torch.equal(one[1][row][:, positions[row]], values[row])
+
+
+def test_what_is_read_follows_rows_that_leave() -> None:
+    layer = RaggedLayer(rows=3, capacity=8)
+    layer.places = places(torch.zeros(3, 1, dtype=torch.long), 0, torch.float32, 8)
+    layer.write(torch.arange(3.0).view(3, 1, 1, 1).expand(3, 1, 2, 1))
+    layer.keep(without([0, 1, 2], {0}))
+    layer.places = places(torch.ones(2, 1, dtype=torch.long), 1, torch.float32, 8)
+    keys, _ = layer.write(torch.full((2, 1, 2, 1), 9.0))
+    assert keys[:, 0, :2, 0].tolist() == [[2.0, 9.0], [1.0, 9.0]]
+
+
+def test_keys_and_values_may_differ_in_size() -> None:
+    layer = RaggedLayer(rows=1, capacity=4)
+    layer.places = places(torch.tensor([[1]]), 1, torch.float32, 4)
+    keys, values = layer.update(torch.ones(1, 2, 1, 3), torch.full((1, 2, 1, 5), 2.0))
+    assert keys[0, :, :, 0].tolist() == [[0, 1, 0, 0]] * 2
+    assert values[0, :, :, 4].tolist() == [[0, 2, 0, 0]] * 2
 
 
 @pytest.mark.parametrize("gone", [set(), {4}, {0}, {1, 3}, {0, 1, 2, 3}, {0, 1, 2, 3, 4}])

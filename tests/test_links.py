@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl
 import pytest
 
 from components.columns import MAX_COLUMNS
+from components.inputs import MAX_DRAFT, Decoding
 from components.links import MAX_LINK, Link, decode, decode_column, encode, encode_column
-from eft_core.config import Limits, Sampling
+from eft_core.config import Limits, Sampling, Speculation
 from eft_core.families import Family
 from eft_core.policy import Policy, plain, tuned, up_scale
 
@@ -37,7 +38,8 @@ def test_every_comparison_survives_its_link(family: Family, seed: int) -> None:
     sampling = Sampling(
         rng.random() * 2, rng.choice([None, 1, 50]), rng.choice([None, rng.random()]), rng.randrange(2**53)
     )
-    link = Link(rng.choice(PROMPTS), columns, sampling, Limits(rng.randint(1, 512)))
+    decoding = Decoding(sampling, Limits(rng.randint(1, 512)), some_speculation(rng))
+    link = Link(rng.choice(PROMPTS), columns, decoding)
     assert decode(read(encode(link)), family) == link
 
 
@@ -53,6 +55,31 @@ def some_policy(rng: random.Random) -> Policy:
     weights = {name: rng.choice([1.0, rng.random() * 2]) for name in names[: rng.randint(0, len(names))]}
     nucleus = rng.choice([None, 0.8 + rng.random() / 5])
     return Policy(rng.choice(["small", "large"]), finetune, weights, amplification=rng.random() * 2, nucleus=nucleus)
+
+
+def some_speculation(rng: random.Random) -> Speculation | None:
+    if rng.random() < 0.2:
+        return None
+    rule: Any = rng.choice(["block", "token", "noise"])
+    return Speculation(rng.choice([None, rng.randint(1, MAX_DRAFT)]), rule, timed=rng.random() < 0.5)
+
+
+@pytest.mark.parametrize(
+    ("speculation", "carried"),
+    [
+        (Speculation(rule="noise"), []),
+        (None, [("speculate", "off")]),
+        (Speculation(4, "noise"), [("speculate", "4")]),
+        (Speculation(rule="block"), [("rule", "block")]),
+        (Speculation(2, "token", timed=True), [("speculate", "2"), ("rule", "token"), ("timed", "1")]),
+    ],
+)
+def test_a_link_carries_speculation_where_it_is_not_the_usual(
+    family: Family, speculation: Speculation | None, carried: list[tuple[str, str]]
+) -> None:
+    link = Link("Hi", (("", plain("large")),), Decoding(speculation=speculation))
+    assert read(encode(link))[5:] == carried
+    assert decode(read(encode(link)), family) == link
 
 
 def test_names_that_are_settings_are_told_apart() -> None:
@@ -94,6 +121,15 @@ def test_a_link_without_prompt_sets_columns_and_runs_nothing(family: Family) -> 
         ([("seed", "1.5")], "not a number"),
         ([("length", "100000")], "from 1 to 512"),
         ([("prompt", "a"), ("prompt", "b")], "twice"),
+        ([("speculate", "fast")], "off, adaptive, or a draft length"),
+        ([("speculate", "-1")], "off, adaptive, or a draft length"),
+        ([("speculate", "9" * 400)], "not a number"),
+        ([("speculate", "0")], "use 1 to 16"),
+        ([("speculate", "17")], "use 1 to 16"),
+        ([("rule", "lossy" * 100)], "no acceptance rule: use block"),
+        ([("speculate", "off"), ("rule", "lossy")], "no acceptance rule"),
+        ([("timed", "yes")], "neither 0 nor 1"),
+        ([("rule", "block"), ("rule", "token")], "twice"),
     ],
 )
 def test_a_wrong_link_is_refused_with_a_sentence(family: Family, items: list[tuple[str, str]], says: str) -> None:

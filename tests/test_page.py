@@ -1,6 +1,7 @@
 """The page in a real browser: Debian's chromium, driven by Playwright, against tiny random models."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,8 +105,9 @@ def test_a_comparison_streams_into_all_columns(visit: Any) -> None:
     assert page.locator(".echo").text_content() == "[slow] " + PROMPT
 
 
-def test_stop_stops_and_keeps_the_text(visit: Any) -> None:
-    page = visit()
+@pytest.mark.parametrize("query", ["", "?speculate=off", "?speculate=3&rule=block"], ids=["adaptive", "off", "fixed"])
+def test_stop_stops_and_keeps_the_text(visit: Any, query: str) -> None:
+    page = visit(query)
     ask(page, "[slow] " + PROMPT)
     drawing(page)
     page.click("#stop")
@@ -116,6 +118,71 @@ def test_stop_stops_and_keeps_the_text(visit: Any) -> None:
     ask(page, PROMPT)  # the session is free again
     finished(page)
     assert texts(page) != kept
+
+
+def test_speculation_shows_the_accepted_share_and_keeps_the_text(visit: Any) -> None:
+    query = "?prompt=What%20now&temperature=0.8&seed=3&length=60&speculate="
+    plainly, page = visit(query + "off"), visit(query + "4")
+    finished(plainly)
+    finished(page)
+    assert texts(page) == texts(plainly)
+    assert plainly.locator(".share:visible").count() == 0
+    share = page.locator("[data-role=emulated] .share")
+    assert re.fullmatch(r"\d+% accepted", share.text_content())
+    assert re.search(r"^Finished in [\d.]+ s · \d+ tokens/s", page.locator(".status").text_content())
+    details = page.locator("[data-role=emulated] .details")
+    assert not details.is_visible()
+    share.focus()
+    assert details.is_visible()
+    said = texts(page, "[data-role=emulated] .details span")
+    assert [line.split(" ")[0] for line in said[:1]] == ["Drafter:"]
+    assert re.search(r"[\d.]+ tokens a cycle", said[1])
+    assert re.search(r"Accepted by place: \d+(, \d+)* %", said[2])
+    page.keyboard.press("Escape")
+    assert not details.is_visible()
+
+
+def test_timing_both_ways_is_said_and_gives_the_measured_gain(visit: Any) -> None:
+    page = visit()
+    page.locator("#decoding button").first.click()
+    page.get_by_label("Time both ways").check()
+    page.evaluate("""() => {
+        window.said = [];
+        const note = records => records.forEach(each => each.addedNodes.forEach(node => said.push(node.data)));
+        new MutationObserver(note).observe(document.querySelector('.status'), {childList: true});
+    }""")
+    ask(page, PROMPT)
+    finished(page)
+    said = page.evaluate("window.said")
+    assert "Timing plain decoding first" in said
+    assert re.search(r" · \d+ tokens/s · plain \d+ · gain \d+\.\d\dx", said[-1])
+
+
+def test_controls_of_speculation_that_have_no_part_are_greyed(visit: Any) -> None:
+    page = visit()
+    page.locator("#decoding button").first.click()
+    length, rule = page.get_by_label("number input for Draft length"), page.get_by_label("Block", exact=True)
+    assert (length.is_enabled(), rule.is_enabled()) == (False, True)
+    page.get_by_label("Fixed", exact=True).check()
+    page.wait_for_function("() => !document.querySelector('[aria-label=\"number input for Draft length\"]').disabled")
+    page.get_by_label("Off", exact=True).check()
+    page.wait_for_function("() => document.querySelector('[aria-label=\"number input for Draft length\"]').disabled")
+    assert not rule.is_enabled()
+    ask(page, PROMPT)
+    finished(page)
+    assert "speculate=off" in page.url
+    assert page.locator(".share:visible").count() == 0
+
+
+def test_a_rule_that_draws_anew_makes_sampled_answers_stale(visit: Any) -> None:
+    page = visit("?prompt=Hi&temperature=0.9&length=8")
+    finished(page)
+    page.locator("#decoding button").first.click()
+    page.get_by_label("Fixed", exact=True).check()
+    page.wait_for_function("() => !document.querySelector('[aria-label=\"number input for Draft length\"]').disabled")
+    assert "settings changed, press Run" not in texts(page, ".card .note")
+    page.get_by_label("Block", exact=True).check()
+    page.wait_for_function("() => document.querySelector('.card').dataset.state === 'stale'")
 
 
 def test_a_second_run_is_queued_says_so_and_wipes_nothing(visit: Any) -> None:
@@ -240,6 +307,7 @@ def test_a_link_reproduces_a_comparison(visit: Any) -> None:
         ("?prompt=Hi&column=large:small:helpful=-1", "negative one reverses"),
         ("?prompt=Hi&column=huge", "no size 'huge'"),
         ("?prompt=Hi&seed=%3Cscript%3E", "not a number"),
+        ("?prompt=Hi&speculate=fast", "off, adaptive, or a draft length"),
     ],
 )
 def test_a_wrong_link_is_refused_and_not_run(visit: Any, query: str, says: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eft_core.config import Sampling
-from eft_core.sampling import Draws, draw, warp
+from eft_core.sampling import Draws, Noise, draw, warp
 
 # The 1 - 1e-6 quantiles of chi-square by degrees of freedom: a false alarm once in a million seeds.
 QUANTILE = {7: 40.6, 3: 30.7}
@@ -18,10 +18,16 @@ def one(sampling: Sampling, sample: int = 0) -> Draws:
     return Draws.of([(sampling, sample)])
 
 
+def draw_at(law: torch.Tensor, draws: Draws, positions: list[int]) -> torch.Tensor:
+    """Draws with the noise of these positions."""
+    noise = Noise(len(law), law.shape[-1]).at(draws, positions)[:, 0] if draws.sampled else None
+    return draw(law, draws, noise)
+
+
 def tokens(law: torch.Tensor, sampling: Sampling, count: int) -> torch.Tensor:
     """`count` draws, as that many samples at one position."""
     draws = Draws.of([(sampling, sample) for sample in range(count)])
-    return draw(law.expand(count, -1), draws, [3] * count)
+    return draw_at(law.expand(count, -1), draws, [3] * count)
 
 
 def chi_square(drawn: torch.Tensor, law: torch.Tensor) -> float:
@@ -68,7 +74,7 @@ def test_top_k_keeps_k_and_a_k_beyond_the_vocabulary_keeps_all() -> None:
 def test_temperature_zero_takes_the_most_probable_and_the_lowest_of_equals() -> None:
     law = torch.tensor([[0.1, 0.4, 0.1, 0.4]]).log()
     for seed in range(5):
-        assert draw(law, one(Sampling(0.0, seed=seed)), [0]).tolist() == [1]
+        assert draw_at(law, one(Sampling(0.0, seed=seed)), [0]).tolist() == [1]
 
 
 def test_temperature_near_zero_approaches_greedy() -> None:
@@ -84,18 +90,18 @@ def test_a_draw_does_not_depend_on_its_neighbours() -> None:
         (Sampling(1.3, top_k=40, seed=5), 1),
         (Sampling(0.8, top_p=0.9, seed=6), 0),
     ]
-    together = draw(law, Draws.of(settings), [4, 9, 2, 4])
+    together = draw_at(law, Draws.of(settings), [4, 9, 2, 4])
     for row, (each, position) in enumerate(zip(settings, [4, 9, 2, 4], strict=True)):
-        assert draw(law[row : row + 1], Draws.of([each]), [position]).tolist() == [int(together[row])]
-    assert draw(law[[3, 1]], Draws.of(settings).select([3, 1]), [4, 9]).tolist() == together[[3, 1]].tolist()
+        assert draw_at(law[row : row + 1], Draws.of([each]), [position]).tolist() == [int(together[row])]
+    assert draw_at(law[[3, 1]], Draws.of(settings).select([3, 1]), [4, 9]).tolist() == together[[3, 1]].tolist()
 
 
 def test_columns_of_one_seed_share_their_noise() -> None:
     """Equal laws with one stream draw the same token; other samples of the stream do not all."""
     law = logprobs(300).expand(6, -1)
-    same = draw(law, Draws.of([(Sampling(1.0, seed=9), 0)] * 6), [2] * 6)
+    same = draw_at(law, Draws.of([(Sampling(1.0, seed=9), 0)] * 6), [2] * 6)
     assert same.unique().numel() == 1
-    other = draw(law, Draws.of([(Sampling(1.0, seed=9), sample) for sample in range(6)]), [2] * 6)
+    other = draw_at(law, Draws.of([(Sampling(1.0, seed=9), sample) for sample in range(6)]), [2] * 6)
     assert other.unique().numel() > 1
 
 
@@ -106,5 +112,5 @@ def test_every_part_of_the_stream_matters(field: str) -> None:
     for value in range(20):
         sampling = Sampling(1.0, seed=value if field == "seed" else 0)
         draws = one(sampling, value if field == "sample" else 0)
-        drawn.add(int(draw(law, draws, [value if field == "position" else 0])))
+        drawn.add(int(draw_at(law, draws, [value if field == "position" else 0])))
     assert len(drawn) > 5

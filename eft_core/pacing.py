@@ -1,0 +1,189 @@
+"""The host's side of a speculative run: what each row's drafts came to, and the length of the next ones.
+
+No torch, no tensors. What a run measures goes into the session's `Pace`, from which the next run starts.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eft_core.config import Sampling, Speculation
+from eft_core.draft_length import MOST, Acceptance, Costs, Pace, best_length
+from eft_core.events import Drafting, Fate
+from eft_core.policy import Member, Policy
+
+# A drafter with passes of its own is let go after so many plain steps in a row.
+_PATIENCE = 8
+
+
+@dataclass(slots=True)
+class Tally:
+    """A running row: how many tokens it has and may have, and how its drafts fared.
+
+    `drafter` is the draft policy's formula, "" where the row drafts for itself; then all its tokens are plain.
+    `acceptance` is the row's own estimate and `kind` what is known of rows like it; both learn. `passes` are the
+    members that draft and verify for it. `extra`: drafting costs passes of members that the row itself does not need.
+    """
+
+    most: int
+    passes: frozenset[tuple[str, Member]]
+    drafter: str
+    acceptance: Acceptance
+    kind: Acceptance
+    extra: bool
+    gone: bool = False  # the drafter was let go
+    count: int = 0
+    cycles: int = 0
+    tokens: int = 0
+    drafted: int = 0
+    reached: list[int] = field(default_factory=list)
+    accepted: list[int] = field(default_factory=list)
+
+    @property
+    def drafts(self) -> bool:
+        """Whether it has a drafter now."""
+        return bool(self.drafter) and not self.gone
+
+    @property
+    def left(self) -> int:
+        return self.most - self.count
+
+    def expected(self, longest: int) -> list[float]:
+        """Expected tokens of its next cycle by draft length, 0 to `longest`."""
+        if self.gone:
+            return [1.0] * (longest + 1)
+        if not self.drafter:
+            return [float(min(length + 1, self.left)) for length in range(longest + 1)]
+        return self.acceptance.tokens(self.left - 1)[: longest + 1]
+
+    def add(self, accepted: int, length: int) -> None:
+        """A cycle with `length` > 0 drafts of this row."""
+        if not self.drafter:
+            return
+        self.cycles += 1
+        self.tokens += accepted + 1
+        self.drafted += length
+        for place in range(min(accepted + 1, length)):
+            if place == len(self.reached):
+                self.reached.append(0)
+                self.accepted.append(0)
+            self.reached[place] += 1
+            self.accepted[place] += place < accepted
+        self.acceptance.add(accepted, length)
+        self.kind.add(accepted, length)
+
+    def overlap(self, chance: float) -> None:
+        """A plain step, in which the first draft would have been accepted with this chance."""
+        if self.drafter:
+            self.acceptance.overlap(chance)
+            self.kind.overlap(chance)
+
+    @property
+    def drafting(self) -> Drafting:
+        return Drafting(self.drafter, self.cycles, self.tokens, self.drafted, tuple(self.reached), tuple(self.accepted))
+
+
+def fates(accepted: int, length: int, drafts: bool) -> list[Fate]:
+    """The fates of a cycle's tokens: `accepted` of `length` drafts and the token after them."""
+    found: list[Fate] = ["accepted"] * accepted
+    if not drafts or not length:
+        return ["plain"] * (accepted + 1)
+    return [*found, "bonus" if accepted == length else "recovered"]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a row's cycle gave: its tokens, the accepted ones of `length` drafts and one more, and their
+    log-probabilities. `overlap`: after a plain step that looked, the chance that a draft would have been accepted."""
+
+    row: int
+    tokens: list[int]
+    logprobs: list[float]
+    length: int
+    overlap: float | None = None
+
+    @classmethod
+    def read(cls, row: int, values: list[float], length: int) -> "Committed":
+        """From what the device sends for a cycle of K drafts: K + 1 ids, K + 1 log-probabilities, how many drafts were
+        accepted, how many counted, and perhaps an overlap."""
+        accepted, drafted, *overlap = values[2 * length + 2 :]
+        ids, logprobs = values[: length + 1], values[length + 1 :]
+        kept = int(accepted) + 1
+        return cls(row, [int(number) for number in ids[:kept]], logprobs[:kept], int(drafted), *overlap)
+
+
+def kind_of(policy: Policy, draft: Policy, sampling: Sampling, speculation: Speculation) -> object:
+    """Rows of one kind share what is known of their acceptance."""
+    return policy, draft, sampling.temperature, speculation.rule == "noise"
+
+
+class Pacing:
+    """Decides a run's draft lengths and learns from its cycles. `costs` are those of the rows that run now."""
+
+    def __init__(self, tallies: Mapping[int, Tally], speculation: Speculation, pace: Pace) -> None:
+        self.tallies, self.pace = tallies, pace
+        self.fixed = speculation.length
+        self.costs = Costs()
+        self.plain_steps = 0  # without a draft, one after the other
+        self._seconds: float | None = 0.0  # that all cycles take by the costs; None once they are not known
+        pace.predicted = None
+
+    def together(self, running: Iterable[int]) -> None:
+        """Other rows run now; a cycle costs what it costs with so many rows on each member."""
+        self.costs = self._costs(running)
+
+    def _costs(self, running: Iterable[int]) -> Costs:
+        passes = Counter(each for row in running for each in self.tallies[row].passes)
+        return self.pace.costs(frozenset(passes.items()))
+
+    def length(self, running: Sequence[int]) -> int:
+        """The next draft length, never more than some row has room for."""
+        tallies = [self.tallies[row] for row in running]
+        most = max((tally.left - 1 for tally in tallies if tally.drafts), default=0)
+        if self.fixed is not None:
+            return min(self.fixed, most)
+        if most == 0 or self.costs.plain is None:
+            return 0
+        return best_length([tally.expected(min(most, MOST)) for tally in tallies], self.costs)
+
+    def observes(self, length: int) -> bool:
+        """Whether a plain step also looks what would have been accepted; seldom, for it costs a little."""
+        return length == 0 and self.fixed is None and (self.plain_steps < 2 or self.plain_steps % 4 == 0)
+
+    def learn(self, length: int, seconds: float, blocks: Sequence[Committed]) -> None:
+        """A cycle took so long and gave this: costs, acceptance, and the predicted gain."""
+        self.costs.add(length, seconds)
+        self.plain_steps = 0 if length else self.plain_steps + 1
+        for block in blocks:
+            if block.length:
+                self.tallies[block.row].add(len(block.tokens) - 1, block.length)
+            elif block.overlap is not None:
+                self.tallies[block.row].overlap(block.overlap)
+        known = self.costs.seconds(length)
+        self._seconds = None if self._seconds is None or known is None else self._seconds + known
+
+    def predict(self) -> None:
+        """The run is over: its gain by the measured costs, if a plain step was measured for it.
+
+        Plain decoding gives every running row a token a step, and rows end when they have theirs.
+        """
+        counts = {row: tally.count for row, tally in self.tallies.items()}
+        plain, done, step = 0.0, 0, None
+        for count in sorted(set(counts.values())):
+            known = self._costs(row for row in counts if counts[row] >= count).plain
+            step = known if known is not None else step  # rows that never ran without the others: as with them
+            if step is None:
+                return
+            plain, done = plain + step * (count - done), count
+        self.pace.predicted = plain / self._seconds if self._seconds else None
+
+    def let_go(self, running: Sequence[int]) -> set[int]:
+        """Rows whose drafter only costs: it needs passes of its own, and has not been worth a draft for long."""
+        if self.fixed is not None or self.plain_steps < _PATIENCE:
+            return set()
+        rows = {row for row in running if self.tallies[row].extra and self.tallies[row].drafts}
+        for row in rows:
+            tally = self.tallies[row]
+            tally.gone = True
+            tally.passes = frozenset(each for each in tally.passes if each[0] != "draft")
+        return rows

@@ -1,0 +1,227 @@
+"""Speculative decoding on ragged rows, exact: draft, verify in one pass each, commit per row (SPEED.md 2.2 to 2.6).
+
+A cycle of k drafts runs the drafters' members k + 1 times on one token (the last pass gives their part of the bonus
+token's law and completes their cache) and every other member once on k + 1 tokens. Rows commit what they accepted;
+rolling back is not advancing. k = 0 is a plain step. A row without a cheaper draft drafts for itself: what it draws
+is final. B running rows, K drafted tokens, M members, V vocabulary.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from eft_core.autoregressive import Continuation, Drawn, ending
+from eft_core.batch import Batch
+from eft_core.config import Speculation
+from eft_core.distributions import Mixture
+from eft_core.draft_length import MOST, Pace
+from eft_core.models import Model
+from eft_core.pacing import Committed, Pacing, Tally, fates, kind_of
+from eft_core.policy import Member, Policy
+from eft_core.proposals import Proposals
+
+
+def speculate(
+    rows: Sequence[Continuation],
+    drafters: Sequence[Policy],
+    models: Mapping[Member, Model],
+    end_ids: frozenset[int],
+    speculation: Speculation,
+    pace: Pace,
+    stopped: Callable[[int, int], bool] = lambda row, token: False,
+) -> Generator[list[Drawn], None, None]:
+    """Decode all rows together, as `autoregressive.decode` does, by drafts of `drafters`, one policy a row.
+
+    Yields [] once the prompts are read and after each draft pass, so that closing works in mid-cycle, and one list of
+    drawn tokens a cycle, each row's in order. A drafter that equals the row's policy drafts for itself. `models` hold
+    the drafters' members too; `pace` is what earlier runs measured, and learns.
+    """
+    run = _Run(rows, drafters, models, speculation, pace)
+    try:
+        yield []
+        while run.rows:
+            blocks = yield from run.cycle()
+            drawn = [each for block in blocks for each in _drawn(block, run.pacing.tallies, rows, end_ids, stopped)]
+            yield drawn
+            run.remove({each.row for each in drawn if each.reason})
+        run.pacing.predict()
+    finally:
+        run.free()
+
+
+def _drawn(
+    block: Committed,
+    tallies: Mapping[int, Tally],
+    rows: Sequence[Continuation],
+    end_ids: frozenset[int],
+    stopped: Callable[[int, int], bool],
+) -> list[Drawn]:
+    """A row's tokens up to the one that ends it; what lies behind that is dropped."""
+    tally, found = tallies[block.row], list[Drawn]()
+    kinds = fates(len(block.tokens) - 1, block.length, drafts=bool(tally.drafter))
+    for token, logprob, fate in zip(block.tokens, block.logprobs, kinds, strict=True):
+        reason = ending(block.row, token, logprob, rows[block.row], tally.count, end_ids, stopped)
+        tally.count += 1
+        drafting = tally.drafting if reason else None
+        found.append(Drawn(block.row, -1 if reason == "failed" else token, logprob, reason, fate, drafting))
+        if reason:
+            break
+    return found
+
+
+def _tally(row: Continuation, draft: Policy, speculation: Speculation, pace: Pace) -> Tally:
+    """A row's tally, from what is known of its kind."""
+    kind = pace.acceptance(kind_of(row.policy, draft, row.sampling, speculation))
+    drafts, needs = set(draft.members()), set(row.policy.members())
+    passes = {("draft", member) for member in drafts} | {("verify", member) for member in needs - drafts}
+    extra = drafts.isdisjoint(needs)
+    return Tally(row.most, frozenset(passes), "" if draft == row.policy else draft.formula(), kind.copy(), kind, extra)
+
+
+class _Run:
+    """The running rows on their drafters and verifiers, and the tensors that go from cycle to cycle.
+
+    A member drafts for some rows and verifies others, so it has a cache in each of the two batches, with the rows
+    that it serves there.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Continuation],
+        drafters: Sequence[Policy],
+        models: Mapping[Member, Model],
+        speculation: Speculation,
+        pace: Pace,
+    ) -> None:
+        policies, prompts = [row.policy for row in rows], [row.prompt for row in rows]
+        drafting = [draft.members() for draft in drafters]
+        verifying = [
+            tuple(member for member in policy.members() if member not in drafts)
+            for policy, drafts in zip(policies, drafting, strict=True)
+        ]
+        capacity = max(len(row.prompt) + row.most for row in rows)
+        self.draft = Batch(prompts, drafting, models, capacity)
+        self.verify = Batch(prompts, verifying, models, capacity) if any(verifying) else None
+        device, width = self.draft.device, self.draft.width
+        self.proposals = Proposals(
+            target=Mixture.at(policies, self._columns(drafting, verifying), device),
+            draft=Mixture.of(drafters, self.draft.members, device),
+            settings=[(row.sampling, row.sample) for row in rows],
+            # A row that drafts for itself draws as plain decoding does, whatever the rule.
+            weighed=[
+                speculation.rule != "noise" and row.sampling.temperature > 0 and draft != row.policy
+                for row, draft in zip(rows, drafters, strict=True)
+            ],
+            rule=speculation.rule,
+            longest=MOST if speculation.length is None else speculation.length,
+            width=width,
+            device=device,
+        )
+        tallies = {number: _tally(row, drafters[number], speculation, pace) for number, row in enumerate(rows)}
+        self.pacing = Pacing(tallies, speculation, pace)
+        self.pacing.together(self.rows)
+        self.prompts = [len(prompt) for prompt in prompts]
+        self.tokens = torch.tensor([prompt[-1] for prompt in prompts], device=device)
+        self.positions = torch.tensor(self.prompts, device=device) - 1
+        # Nobody reads the slot of a row's last possible token, so drafts beyond it may be written there.
+        self.last = torch.tensor([len(row.prompt) + row.most - 1 for row in rows], device=device)
+        self.drafts = torch.ones_like(self.last)  # 0: the row's drafter was let go
+
+    def _columns(
+        self, drafting: Sequence[Sequence[Member]], verifying: Sequence[Sequence[Member]]
+    ) -> list[dict[Member, int]]:
+        """Where each row's members are among all logits: the drafts' members first, then the verifiers'."""
+        drafts = {member: place for place, member in enumerate(self.draft.members)}
+        others = self.verify.members if self.verify else ()
+        verifies = {member: len(drafts) + place for place, member in enumerate(others)}
+        return [
+            {member: drafts[member] for member in first} | {member: verifies[member] for member in second}
+            for first, second in zip(drafting, verifying, strict=True)
+        ]
+
+    @property
+    def rows(self) -> list[int]:
+        return self.draft.rows
+
+    def cycle(self) -> Generator[list[Drawn], None, list[Committed]]:
+        """Draft, verify, commit."""
+        clock = self.pacing.pace.clock
+        began = clock()
+        length = self.pacing.length(self.rows)
+        drafts, logits, first = yield from self._draft(length, self.pacing.observes(length), began)
+        with torch.inference_mode():
+            lengths = (self.last - self.positions - 1).clamp(0, length) * self.drafts
+            verdict, logprobs = self.proposals.judge(logits, drafts, lengths)
+            committed = torch.cat([drafts, drafts.new_zeros(len(drafts), 1)], 1)
+            committed = committed.scatter(1, verdict.accepted[:, None], verdict.tokens[:, None])
+            chosen = logprobs.gather(2, committed[..., None])[..., 0]
+            columns = [committed, chosen, verdict.accepted[:, None], lengths[:, None]]
+            if first is not None:
+                columns.append(self.proposals.overlap(logprobs, first, verdict.tokens)[:, None])
+            self.tokens, self.positions = verdict.tokens, self.positions + verdict.accepted + 1
+            values = torch.cat([column.double() for column in columns], 1).tolist()  # the one time that the host waits
+        blocks = [Committed.read(row, each, length) for row, each in zip(self.rows, values, strict=True)]
+        self.pacing.learn(length, clock() - began, blocks)
+        return blocks
+
+    def _draft(
+        self, length: int, observes: bool, began: float
+    ) -> Generator[list[Drawn], None, tuple[Tensor, Tensor, Tensor | None]]:
+        """Drafts (B, K), all members' logits (M, B, K + 1, V), and what a plain step would have drafted, if asked."""
+        starts = [self.pacing.tallies[row].count for row in self.rows]
+        ends = [self.prompts[row] - 1 + min(length, self.pacing.tallies[row].left) for row in self.rows]
+        longest = max(start + end for start, end in zip(starts, ends, strict=True))
+        ids, first, logits = [self.tokens], None, list[Tensor]()
+        with torch.inference_mode():
+            self.proposals.begin(starts, length)
+            places = torch.arange(length + 1, device=self.last.device)
+            where = torch.minimum(self.positions[:, None] + places, self.last[:, None])  # (B, K + 1)
+        for place in range(length + 1):
+            with torch.inference_mode():
+                passed = self.draft.forward(ids[-1][:, None], where[:, place : place + 1], longest)
+                logits.append(passed)
+                if place < length:
+                    ids.append(self.proposals.propose(place, passed[:, :, 0]))
+                elif observes:
+                    first = self.proposals.propose(place, passed[:, :, 0])
+            yield []
+        with torch.inference_mode():
+            if length == 0:
+                self._time_draft(began)
+            block = torch.stack(ids, 1)  # (B, K + 1): the last committed token, then the drafts
+            members = [torch.cat(logits, 2)]
+            if self.verify is not None:
+                members.append(self.verify.forward(block, where, longest))
+            return block[:, 1:], torch.cat(members) if len(members) > 1 else members[0], first
+
+    def _time_draft(self, began: float) -> None:
+        """The share of drafting in a plain step, as long as nothing better is known."""
+        if self.pacing.costs.plain is None:
+            if self.last.is_cuda:
+                torch.cuda.synchronize(self.last.device)
+            self.pacing.costs.draft = self.pacing.pace.clock() - began
+
+    def remove(self, ended: set[int]) -> None:
+        """Let ended rows go, and drafters that only cost."""
+        alone = self.pacing.let_go(self.rows) - ended
+        if not ended and not alone:
+            return
+        with torch.inference_mode():
+            if alone:
+                self.draft.release(alone)
+                self.drafts *= torch.tensor([row not in alone for row in self.rows], device=self.drafts.device)
+            kept = self.draft.remove(ended)
+            if self.verify is not None:
+                self.verify.remove(ended)
+            index = torch.tensor(kept, dtype=torch.long, device=self.last.device)
+            self.tokens, self.positions, self.last, self.drafts = (
+                each[index] for each in (self.tokens, self.positions, self.last, self.drafts)
+            )
+            self.proposals.select(kept)
+        self.pacing.together(self.rows)
+
+    def free(self) -> None:
+        self.draft.free()
+        if self.verify is not None:
+            self.verify.free()
