@@ -80,24 +80,37 @@ class Batch:
             whole = index == list(range(len(self.rows)))
             lane.index = None if whole else torch.tensor(index, device=self.device)
 
-    @torch.inference_mode()
     def forward(self, ids: Tensor, positions: Tensor, longest: int) -> Tensor:
         """Run the new tokens of all rows on all members: ids and positions (B, T) -> logits (M, B, T, V).
 
         `longest` is the largest position, known to the host. Entries of rows that do not need a member are not
         written and may hold anything. Running a row again from an earlier position rolls it back.
         """
+        return self.run(ids, self.places(positions, longest))
+
+    @torch.inference_mode()
+    def places(self, positions: Tensor, longest: int) -> list[dict[torch.dtype, Places]]:
+        """Where new tokens at `positions` (B, T) go: for every lane, and there for every number format."""
+        return [
+            {
+                dtype: places(positions if lane.index is None else positions[lane.index], longest, dtype, self.capacity)
+                for dtype in {self._dtypes[member] for member in lane.caches}
+            }
+            for lane in self.lanes
+        ]
+
+    @torch.inference_mode()
+    def run(self, ids: Tensor, where: list[dict[torch.dtype, Places]], place: int | None = None) -> Tensor:
+        """`forward` at places made before: ids (B, T) -> (M, B, T, V); `place`: just that one of them, ids (B, 1)."""
         found: dict[Member, Tensor] = {}
-        for lane in self.lanes:
-            index = lane.index
-            lane_ids, lane_positions = (ids, positions) if index is None else (ids[index], positions[index])
-            where: dict[torch.dtype, Places] = {}
+        for lane, formats in zip(self.lanes, where, strict=True):
+            here = formats if place is None else {dtype: each.part(place) for dtype, each in formats.items()}
+            lane_ids = ids if lane.index is None else ids[lane.index]
             for member, cache in lane.caches.items():
-                dtype = self._dtypes[member]
-                if dtype not in where:
-                    where[dtype] = places(lane_positions, longest, dtype, self.capacity)
-                result = self.models[member].forward(lane_ids, where[dtype], cache).float()
-                found[member] = result if index is None else self._unwritten(ids).index_copy_(0, index, result)
+                result = self.models[member].forward(lane_ids, here[self._dtypes[member]], cache).float()
+                found[member] = (
+                    result if lane.index is None else self._unwritten(ids).index_copy_(0, lane.index, result)
+                )
         parts = [found[member] if member in found else self._unwritten(ids) for member in self.members]
         return parts[0][None] if len(parts) == 1 else torch.stack(parts)
 

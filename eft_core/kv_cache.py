@@ -30,6 +30,11 @@ class Places:
     reach: int
     mask: Tensor
 
+    def part(self, place: int) -> "Places":
+        """The place of one of the T tokens."""
+        one = slice(place, place + 1)
+        return Places(self.rows, self.positions[:, one], self.reach, self.mask[:, :, one])
+
 
 def places(positions: Tensor, longest: int, dtype: torch.dtype, capacity: int) -> Places:
     """Places for `positions` (B, T); `longest` is the largest position in it, known to the host."""

@@ -44,7 +44,9 @@ class Proposals:
         self.weighed = Draws.of([own if weighs else other for own, other, weighs in pairs], device)
         self._noise = Noise(len(settings), width, device)
         numbers = 2 * longest + 1  # a draft and a test at each place, and the token after them
-        self._uniforms = Stretches(lambda places: uniform(places, numbers, device, SPECULATE), numbers, len(settings))
+        self._uniforms = Stretches(
+            lambda places: uniform(places, numbers, device, SPECULATE), numbers, len(settings), longest=64
+        )
         self._noises: Tensor | None = None  # (rows or 1, K + 1, V)
         self._numbers = torch.empty(0)  # (rows, numbers)
         self._laws: list[Tensor] = []  # q of the weighed rows, (S, V) each

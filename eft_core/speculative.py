@@ -176,10 +176,11 @@ class _Run:
         with torch.inference_mode():
             self.proposals.begin(starts, length)
             places = torch.arange(length + 1, device=self.last.device)
-            where = torch.minimum(self.positions[:, None] + places, self.last[:, None])  # (B, K + 1)
+            positions = torch.minimum(self.positions[:, None] + places, self.last[:, None])  # (B, K + 1)
+            where = self.draft.places(positions, longest)
         for place in range(length + 1):
             with torch.inference_mode():
-                passed = self.draft.forward(ids[-1][:, None], where[:, place : place + 1], longest)
+                passed = self.draft.run(ids[-1][:, None], where, place)
                 logits.append(passed)
                 if place < length:
                     ids.append(self.proposals.propose(place, passed[:, :, 0]))
@@ -192,7 +193,7 @@ class _Run:
             block = torch.stack(ids, 1)  # (B, K + 1): the last committed token, then the drafts
             members = [torch.cat(logits, 2)]
             if self.verify is not None:
-                members.append(self.verify.forward(block, where, longest))
+                members.append(self.verify.forward(block, positions, longest))
             return block[:, 1:], torch.cat(members) if len(members) > 1 else members[0], first
 
     def _time_draft(self, began: float) -> None:
