@@ -89,15 +89,30 @@ class Batch:
         return self.run(ids, self.places(positions, longest))
 
     @torch.inference_mode()
-    def places(self, positions: Tensor, longest: int) -> list[dict[torch.dtype, Places]]:
-        """Where new tokens at `positions` (B, T) go: for every lane, and there for every number format."""
-        return [
-            {
-                dtype: places(positions if lane.index is None else positions[lane.index], longest, dtype, self.capacity)
-                for dtype in {self._dtypes[member] for member in lane.caches}
-            }
-            for lane in self.lanes
-        ]
+    def places(
+        self,
+        positions: Tensor,
+        longest: int,
+        others: Sequence[Lane] = (),
+        made: Sequence[dict[torch.dtype, Places]] = (),
+    ) -> list[dict[torch.dtype, Places]]:
+        """Where new tokens at `positions` (B, T) go: for every lane, and there for every number format.
+
+        `made` are those of `others`, lanes of a batch with the same rows; what fits is taken from them.
+        """
+        known = {
+            (tuple(lane.rows), dtype): each
+            for lane, formats in zip(others, made, strict=True)
+            for dtype, each in formats.items()
+        }
+        found = []
+        for lane in self.lanes:
+            rows, there = tuple(lane.rows), positions if lane.index is None else positions[lane.index]
+            formats = {self._dtypes[member] for member in lane.caches}
+            found.append(
+                {each: known.get((rows, each)) or places(there, longest, each, self.capacity) for each in formats}
+            )
+        return found
 
     @torch.inference_mode()
     def run(self, ids: Tensor, where: list[dict[torch.dtype, Places]], place: int | None = None) -> Tensor:

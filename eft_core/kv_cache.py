@@ -40,13 +40,13 @@ def places(positions: Tensor, longest: int, dtype: torch.dtype, capacity: int) -
     """Places for `positions` (B, T); `longest` is the largest position in it, known to the host."""
     reach = min(-(-(longest + 1) // BLOCK) * BLOCK, capacity)
     count, new = positions.shape
-    hidden = _counted(reach, positions.device) > positions.view(count, 1, new, 1)
+    hidden = counted(reach, positions.device) > positions.view(count, 1, new, 1)
     mask = torch.where(hidden, torch.finfo(dtype).min, 0.0).to(dtype)
-    return Places(_counted(count, positions.device).view(count, 1), positions, reach, mask)
+    return Places(counted(count, positions.device).view(count, 1), positions, reach, mask)
 
 
 @lru_cache(maxsize=64)
-def _counted(size: int, device: torch.device) -> Tensor:
+def counted(size: int, device: torch.device) -> Tensor:
     """0 to size - 1. Kept, because making it anew for every pass takes a tenth of a small model's pass."""
     return torch.arange(size, device=device)
 

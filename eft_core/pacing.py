@@ -103,13 +103,12 @@ class Committed:
     overlap: float | None = None
 
     @classmethod
-    def read(cls, row: int, values: list[float], length: int) -> "Committed":
-        """From what the device sends for a cycle of K drafts: K + 1 ids, K + 1 log-probabilities, how many drafts were
-        accepted, how many counted, and perhaps an overlap."""
-        accepted, drafted, *overlap = values[2 * length + 2 :]
-        ids, logprobs = values[: length + 1], values[length + 1 :]
-        kept = int(accepted) + 1
-        return cls(row, [int(number) for number in ids[:kept]], logprobs[:kept], int(drafted), *overlap)
+    def read(cls, row: int, values: list[float], length: int, counted: int) -> "Committed":
+        """From what the device sends for a cycle of K drafts: K + 1 ids, how many drafts were accepted, K + 1
+        log-probabilities, and perhaps an overlap. `counted` of the drafts were the row's."""
+        kept = int(values[length + 1]) + 1
+        logprobs, overlap = values[length + 2 : length + 2 + kept], values[2 * length + 3 :]
+        return cls(row, [int(number) for number in values[:kept]], logprobs, counted, *overlap)
 
 
 def kind_of(policy: Policy, draft: Policy, sampling: Sampling, speculation: Speculation) -> object:
@@ -145,6 +144,11 @@ class Pacing:
         if most == 0 or self.costs.plain is None:
             return 0
         return best_length([tally.expected(min(most, MOST)) for tally in tallies], self.costs)
+
+    def lengths(self, running: Sequence[int], length: int) -> list[int]:
+        """How many of a cycle's drafts each row can use."""
+        tallies = (self.tallies[row] for row in running)
+        return [0 if tally.gone else min(length, tally.left - 1) for tally in tallies]
 
     def observes(self, length: int) -> bool:
         """Whether a plain step also looks what would have been accepted; seldom, for it costs a little."""

@@ -16,6 +16,7 @@ from eft_core.batch import Batch
 from eft_core.config import Speculation
 from eft_core.distributions import Mixture
 from eft_core.draft_length import MOST, Pace
+from eft_core.kv_cache import counted
 from eft_core.models import Model
 from eft_core.pacing import Committed, Pacing, Tally, fates, kind_of
 from eft_core.policy import Member, Policy
@@ -126,7 +127,6 @@ class _Run:
         self.positions = torch.tensor(self.prompts, device=device) - 1
         # Nobody reads the slot of a row's last possible token, so drafts beyond it may be written there.
         self.last = torch.tensor([len(row.prompt) + row.most - 1 for row in rows], device=device)
-        self.drafts = torch.ones_like(self.last)  # 0: the row's drafter was let go
 
     def _columns(
         self, drafting: Sequence[Sequence[Member]], verifying: Sequence[Sequence[Member]]
@@ -149,19 +149,19 @@ class _Run:
         clock = self.pacing.pace.clock
         began = clock()
         length = self.pacing.length(self.rows)
+        lengths = self.pacing.lengths(self.rows, length)
         drafts, logits, first = yield from self._draft(length, self.pacing.observes(length), began)
         with torch.inference_mode():
-            lengths = (self.last - self.positions - 1).clamp(0, length) * self.drafts
-            verdict, logprobs = self.proposals.judge(logits, drafts, lengths)
-            committed = torch.cat([drafts, drafts.new_zeros(len(drafts), 1)], 1)
-            committed = committed.scatter(1, verdict.accepted[:, None], verdict.tokens[:, None])
-            chosen = logprobs.gather(2, committed[..., None])[..., 0]
-            columns = [committed, chosen, verdict.accepted[:, None], lengths[:, None]]
+            verdict, logprobs = self.proposals.judge(logits, drafts, self._on_device(lengths))
+            accepted, tokens = verdict.accepted[:, None], verdict.tokens[:, None]
+            committed = torch.cat([drafts, tokens], 1).scatter_(1, accepted, tokens)  # (B, K + 1)
+            columns = [committed, accepted, logprobs.gather(2, committed[..., None])[..., 0].double()]
             if first is not None:
                 columns.append(self.proposals.overlap(logprobs, first, verdict.tokens)[:, None])
             self.tokens, self.positions = verdict.tokens, self.positions + verdict.accepted + 1
-            values = torch.cat([column.double() for column in columns], 1).tolist()  # the one time that the host waits
-        blocks = [Committed.read(row, each, length) for row, each in zip(self.rows, values, strict=True)]
+            values = torch.cat(columns, 1).tolist()  # float64, which holds every id; the one time that the host waits
+        found = zip(self.rows, values, lengths, strict=True)
+        blocks = [Committed.read(row, each, length, counted) for row, each, counted in found]
         self.pacing.learn(length, clock() - began, blocks)
         return blocks
 
@@ -175,8 +175,9 @@ class _Run:
         ids, first, logits = [self.tokens], None, list[Tensor]()
         with torch.inference_mode():
             self.proposals.begin(starts, length)
-            places = torch.arange(length + 1, device=self.last.device)
-            positions = torch.minimum(self.positions[:, None] + places, self.last[:, None])  # (B, K + 1)
+            positions = self.positions[:, None] + counted(length + 1, self.last.device)  # (B, K + 1)
+            if any(self.pacing.tallies[row].left < length for row in self.rows):
+                positions = torch.minimum(positions, self.last[:, None])
             where = self.draft.places(positions, longest)
         for place in range(length + 1):
             with torch.inference_mode():
@@ -193,8 +194,15 @@ class _Run:
             block = torch.stack(ids, 1)  # (B, K + 1): the last committed token, then the drafts
             members = [torch.cat(logits, 2)]
             if self.verify is not None:
-                members.append(self.verify.forward(block, positions, longest))
+                there = self.verify.places(positions, longest, self.draft.lanes, where)
+                members.append(self.verify.run(block, there))
             return block[:, 1:], torch.cat(members) if len(members) > 1 else members[0], first
+
+    def _on_device(self, lengths: list[int]) -> Tensor:
+        """Draft lengths of the rows; mostly they are all one."""
+        if lengths.count(lengths[0]) == len(lengths):
+            return self.last.new_full((len(lengths),), lengths[0])
+        return torch.tensor(lengths, device=self.last.device)
 
     def _time_draft(self, began: float) -> None:
         """The share of drafting in a plain step, as long as nothing better is known."""
@@ -211,14 +219,11 @@ class _Run:
         with torch.inference_mode():
             if alone:
                 self.draft.release(alone)
-                self.drafts *= torch.tensor([row not in alone for row in self.rows], device=self.drafts.device)
             kept = self.draft.remove(ended)
             if self.verify is not None:
                 self.verify.remove(ended)
             index = torch.tensor(kept, dtype=torch.long, device=self.last.device)
-            self.tokens, self.positions, self.last, self.drafts = (
-                each[index] for each in (self.tokens, self.positions, self.last, self.drafts)
-            )
+            self.tokens, self.positions, self.last = (each[index] for each in (self.tokens, self.positions, self.last))
             self.proposals.select(kept)
         self.pacing.together(self.rows)
 
