@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check train grade example screenshots clean
+.PHONY: run test check train grade benchmark example screenshots clean
 
 run: $(VENV)/.installed
 	$(BIN)/python app.py
@@ -24,6 +24,9 @@ train: $(VENV)/.installed-dev
 
 grade: $(VENV)/.installed
 	$(BIN)/python -m eft_core.atlas.grade --json assets/models/atlas/grades.json
+
+benchmark: $(VENV)/.installed
+	$(BIN)/python -m eft_core.benchmark --json assets/benchmarks/atlas-cpu.json
 
 example: $(VENV)/.installed
 	$(BIN)/python -m eft_core compare "When did Kenya become independent?" --json assets/example.json

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from eft_core.config import Limits, Request, Settings
+from eft_core.config import Limits, Request, Row, Sampling, Settings, Speculation
 from eft_core.families import default_columns
-from eft_core.policy import Member, Policy, plain, tuned, up_scale
+from eft_core.policy import Member, Policy, down_scale, plain, tuned, up_scale
 from eft_core.session import Session
 
 PROMPTS = ("What is the capital of Kenya?", "What currency does Peru use?", "what is the population of norway")
@@ -78,3 +78,27 @@ def test_mixing_and_filtering_run_on_every_pair_of_sizes(atlas: Session) -> None
     policies = [Policy(one, two, mixed, nucleus=0.95) for one in sizes for two in sizes]
     answers = atlas.ask(Request.compare(PROMPTS[0], policies, limits=Limits(12)))
     assert all(torch.tensor(answer.logprobs).isfinite().all() for answer in answers)
+
+
+@pytest.mark.parametrize("rule", ["block", "token", "noise"])
+def test_speculation_writes_the_text_of_plain_decoding_in_ragged_batches(atlas: Session, rule: Any) -> None:
+    """Greedy under every rule; with shared noise at temperature 1 too."""
+    policies = [policy for _, policy in default_columns(atlas.family)] + [
+        Policy("large", "medium", {"helpful": 0.5, "harmless": 0.5}, nucleus=0.9),
+        down_scale("small", "large"),
+    ]
+    for sampling in (Sampling(), Sampling(1.0, seed=5)) if rule == "noise" else (Sampling(),):
+        rows = tuple(Row(prompt, policy, sampling) for prompt in PROMPTS[:2] for policy in policies)
+        expected = [answer.token_ids for answer in atlas.ask(Request(rows, Limits(40)))]
+        for length in (3, None):
+            answers = atlas.ask(Request(rows, Limits(40), Speculation(length, rule)))
+            assert [answer.token_ids for answer in answers] == expected
+
+
+def test_up_scaling_accepts_most_of_what_its_small_policy_drafts(atlas: Session) -> None:
+    rows = tuple(Row(prompt, up_scale("large", "small")) for prompt in PROMPTS)
+    for answer in atlas.ask(Request(rows, Limits(40), Speculation(4))):
+        assert answer.drafting is not None
+        assert answer.drafting.drafter == "helpful(small)"
+        assert (answer.drafting.acceptance or 0) > 0.5
+        assert (answer.drafting.tokens_a_cycle or 0) > 2
