@@ -4,18 +4,23 @@ Everything here is known before a token is drawn, so any choice keeps the law. L
 plain step, which is what keeps speculation from losing. Host arithmetic only: no torch.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from eft_core.drafter import ALIKE
 
 # The longest draft that adapting considers: beyond it gains are flat even at acceptance .95 (SPEED.md 2.2).
 MOST = 16
-# A measured cost counts less by this factor with each one that comes after it.
-_FADE = 0.9
-# Until something is measured: what a pass of several tokens costs more than one of one token, and each token beyond.
+# A cost counts less by this factor with each cycle after it, of whatever length: what is stale is tried again.
+_FADE = 0.98
+# Until something is measured: what a pass of several tokens costs more than one of one token, and each token beyond;
+# how unsure that is, as a share of a plain step; and how much single cycles differ.
 _JUMP, _SLOPE = 0.15, 0.05
+_JUMP_DOUBT, _SLOPE_DOUBT = 0.4, 0.05
+_NOISE = 0.15
+_HOPE = 0.5
 # Tests after which a row's acceptance no longer becomes more certain, and those that a new row starts with.
 _MEMORY, _START = 200.0, 24.0
 _DOUBT = 4.0
@@ -79,43 +84,53 @@ class Acceptance:
 
 @dataclass(slots=True)
 class Costs:
-    """Seconds of a cycle by draft length, for one set of running rows: a plain step, and a line for 1 and more."""
+    """Seconds of a cycle by draft length, for one set of running rows: a plain step, and a line for 1 and more.
 
-    plain: float | None = None
-    draft: float = 0.0  # one draft pass, from the plain step
-    _sums: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)  # 1, k, k k, seconds, k seconds
-    _spread: frozenset[int] = frozenset()
+    The line is a least-squares fit of relative errors (weight 1 / seconds^2, so that a cycle that was interrupted
+    counts for little) around what the plain step lets expect. Both fade, and their doubt grows.
+    """
+
+    draft: float = 0.0  # one draft pass, from the first plain step
+    _steps: tuple[float, float] = (0.0, 0.0)  # of plain steps: sums of 1 / seconds^2 and 1 / seconds
+    # of others: sums of 1, k and k k over seconds^2, and of 1 and k over seconds
+    _sums: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
 
     def add(self, length: int, seconds: float) -> None:
-        """A cycle of this length took so long. A single slow one counts twice the usual at most."""
-        usual = self.seconds(length)
-        if usual is not None and (self.plain is not None if length == 0 else self._spread):
-            seconds = min(seconds, 2 * usual)
-        if length == 0:
-            self.plain = seconds if self.plain is None else self.plain + (1 - _FADE) * (seconds - self.plain)
-            return
-        new = (1.0, length, length * length, seconds, length * seconds)
-        self._sums = tuple(_FADE * old + each for old, each in zip(self._sums, new, strict=True))  # type: ignore[assignment]
-        self._spread |= {length}
+        """A cycle of this length took so long."""
+        weight, k = seconds**-2, length
+        new = (weight, k * weight, k * k * weight, 1 / seconds, k / seconds)
+        self._steps = tuple(_FADE * old + (not k) * each for old, each in zip(self._steps, (weight, 1 / seconds), strict=True))  # type: ignore[assignment]
+        self._sums = tuple(_FADE * old + bool(k) * each for old, each in zip(self._sums, new, strict=True))  # type: ignore[assignment]
+
+    @property
+    def plain(self) -> float | None:
+        """Seconds of a plain step; None before one was measured."""
+        return self._steps[1] / self._steps[0] if self._steps[0] else None
+
+    def curve(self, longest: int = MOST, doubt: float = 0.0) -> list[float]:
+        """Seconds by length, 0 to `longest`, each less `doubt` standard errors; [] before a plain step was measured."""
+        plain = self.plain
+        if plain is None:
+            return []
+        draft = min(self.draft, 0.9 * plain)
+        start, rise = plain + (plain - draft) * _JUMP, draft + (plain - draft) * _SLOPE
+        trust, trust_rise = ((_NOISE / (each * plain)) ** 2 for each in (_JUMP_DOUBT, _SLOPE_DOUBT))
+        one, k, kk, seconds, products = self._sums
+        one, kk, seconds, products = one + trust, kk + trust_rise, seconds + trust * start, products + trust_rise * rise
+        scale = 1 / (one * kk - k * k)
+        start, rise = (kk * seconds - k * products) * scale, (one * products - k * seconds) * scale
+        found = [
+            start + rise * n - doubt * _NOISE * math.sqrt((kk - 2 * n * k + n * n * one) * scale)
+            for n in range(1, longest + 1)
+        ]
+        step = plain - doubt * _NOISE / math.sqrt(self._steps[0] + trust)
+        floor = step / 2
+        return [min(step, *found), *(max(each, floor) for each in found)]
 
     def seconds(self, length: int) -> float | None:
-        """Predicted seconds of a cycle; None before anything was measured."""
-        if length == 0 and self.plain is not None:
-            return self.plain
-        if not self._spread:
-            return None if self.plain is None else self._guess(length)
-        weight, total, squares, times, products = self._sums
-        centre, middle = total / weight, times / weight
-        variance = squares / weight - centre * centre
-        slope = (products / weight - centre * middle) / variance if len(self._spread) > 1 and variance > 0.05 else 0.0
-        if slope <= 0:
-            slope = self.draft * (1 + _SLOPE) or middle / (centre + 4)
-        return max(middle + slope * (length - centre), middle / 4)
-
-    def _guess(self, length: int) -> float:
-        assert self.plain is not None, "a plain step was measured"
-        verify = self.plain - self.draft
-        return self.plain + length * self.draft + verify * (_JUMP + _SLOPE * length if length else 0.0)
+        """Predicted seconds of a cycle; None before a plain step was measured."""
+        curve = self.curve(max(length, 1))
+        return curve[length] if curve else None
 
 
 class Pace:
@@ -143,14 +158,10 @@ class Pace:
 
 
 def best_length(rows: Sequence[Sequence[float]], costs: Costs) -> int:
-    """The draft length with most tokens a second; rows[b][k] are row b's expected tokens at length k."""
-    speeds = [
-        (sum(tokens) / seconds, -length)  # of equals the shortest
-        for length, tokens in enumerate(_columns(rows))
-        if (seconds := costs.seconds(length))
-    ]
-    return -max(speeds)[1] if speeds else 0
+    """The draft length with most tokens a second, in the best case that is likely, so that a doubtful one is tried.
 
-
-def _columns(rows: Sequence[Sequence[float]]) -> Iterable[tuple[float, ...]]:
-    return zip(*rows, strict=True)
+    rows[b][k] are row b's expected tokens at length k.
+    """
+    seconds = costs.curve(doubt=_HOPE)
+    speeds = [sum(tokens) / each for tokens, each in zip(zip(*rows, strict=True), seconds, strict=False)]
+    return max(range(len(speeds)), key=speeds.__getitem__, default=0)  # of equals the shortest

@@ -103,12 +103,12 @@ class Committed:
     overlap: float | None = None
 
     @classmethod
-    def read(cls, row: int, values: list[float], length: int, counted: int) -> "Committed":
+    def read(cls, row: int, values: list[float], length: int, usable: int) -> "Committed":
         """From what the device sends for a cycle of K drafts: K + 1 ids, how many drafts were accepted, K + 1
-        log-probabilities, and perhaps an overlap. `counted` of the drafts were the row's."""
+        log-probabilities, and perhaps an overlap. `usable`: how many of the drafts the row had room for."""
         kept = int(values[length + 1]) + 1
         logprobs, overlap = values[length + 2 : length + 2 + kept], values[2 * length + 3 :]
-        return cls(row, [int(number) for number in values[:kept]], logprobs, counted, *overlap)
+        return cls(row, [int(number) for number in values[:kept]], logprobs, usable, *overlap)
 
 
 def kind_of(policy: Policy, draft: Policy, sampling: Sampling, speculation: Speculation) -> object:

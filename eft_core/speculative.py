@@ -161,7 +161,7 @@ class _Run:
             self.tokens, self.positions = verdict.tokens, self.positions + verdict.accepted + 1
             values = torch.cat(columns, 1).tolist()  # float64, which holds every id; the one time that the host waits
         found = zip(self.rows, values, lengths, strict=True)
-        blocks = [Committed.read(row, each, length, counted) for row, each, counted in found]
+        blocks = [Committed.read(row, each, length, usable) for row, each, usable in found]
         self.pacing.learn(length, clock() - began, blocks)
         return blocks
 

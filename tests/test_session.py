@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from conftest import CONTEXT, END
 
-from eft_core.config import Limits, Request, Row, Sampling, Settings
-from eft_core.events import Done, Loading, Queued, RowFinished, Started, TokensDrawn
+from eft_core.config import Limits, Request, Row, Sampling, Settings, Speculation
+from eft_core.events import Done, Loading, Queued, RowFinished, Started, Timing, TokensDrawn, Working
 from eft_core.policy import Member, Policy, plain, tuned, up_scale
 from eft_core.session import Session
 
@@ -311,3 +311,94 @@ def test_a_request_of_many_rows_and_prompts_is_one_batch(sessions: Callable[[str
     assert len({answer.text for answer in answers}) > 1
     (alone,) = sessions("llama").ask(Request(rows[57:58], Limits(8)))
     assert answers[57].token_ids == alone.token_ids
+
+
+# --- speculation
+
+
+def speculating(*policies: Policy, speculation: Speculation, tokens: int = 24) -> Request:
+    return Request.compare("Hi", policies, WARM, Limits(tokens), speculation=speculation)
+
+
+def test_speculation_tells_tokens_by_the_cycle_with_their_fates(session: Session) -> None:
+    request = speculating(up_scale("large", "small"), plain("large"), speculation=Speculation(4, "token"))
+    events = list(session.stream(request))
+    (done,) = [event for event in events if isinstance(event, Done)]
+    for row, answer in enumerate(done.answers):
+        drawn = [event for event in events if isinstance(event, TokensDrawn) and event.row == row]
+        assert all(len(event.token_ids) == len(event.fates) == len(event.logprobs) for event in drawn)
+        assert tuple(fate for event in drawn for fate in event.fates) == answer.fates
+        assert len(answer.fates) == len(answer.token_ids)
+    assert done.gain is not None
+    assert done.gain.tokens_per_second > 0
+    assert (done.gain.measured, done.gain.plain_tokens_per_second) == (None, None)
+    assert not [event for event in events if isinstance(event, Timing)]
+    plainly = session.ask(compare(plain("large")))[0]
+    assert (set(plainly.fates), plainly.drafting) == ({"plain"}, None)
+
+
+def test_timed_both_ways_measures_the_gain_and_shows_the_speculative_run_alone(session: Session) -> None:
+    policy = up_scale("large", "small")
+    events = list(session.stream(speculating(policy, speculation=Speculation(None, "noise", timed=True))))
+    kinds = [type(event) for event in events]
+    assert kinds.index(Timing) < kinds.index(Started)
+    (done,) = [event for event in events if isinstance(event, Done)]
+    assert done.gain is not None
+    assert done.gain.plain_tokens_per_second is not None
+    assert done.gain.measured == done.gain.tokens_per_second / done.gain.plain_tokens_per_second
+    (expected,) = session.ask(Request.compare("Hi", [policy], WARM, Limits(24)))
+    drawn = [event for event in events if isinstance(event, TokensDrawn)]
+    assert tuple(token for event in drawn for token in event.token_ids) == expected.token_ids
+
+
+def test_long_passes_give_signs_of_life_in_mid_cycle(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a closed page is noticed before a cycle of a large model ends."""
+    from eft_core.models import Model
+
+    forward = Model.forward
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.06)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(Model, "forward", slow)
+    stream = session.stream(speculating(up_scale("large", "small"), speculation=Speculation(6), tokens=9))
+    kinds = [type(event) for event in stream]
+    assert kinds.count(Working) >= 2
+    stream = session.stream(speculating(up_scale("large", "small"), speculation=Speculation(6), tokens=9))
+    assert Working in {type(next(stream)) for _ in range(3)}
+    stream.close()  # the fixture checks that the turn is given back
+
+
+def test_a_drafter_must_belong_to_the_family(session: Session) -> None:
+    wrong = Speculation(drafter=Member("huge"))
+    with pytest.raises(ValueError, match="huge"):
+        session.stream(speculating(plain("large"), speculation=wrong))
+
+
+def test_the_plan_counts_drafters_and_does_without_them_where_memory_is_short(families_file: str) -> None:
+    request = speculating(plain("large"), speculation=Speculation())
+
+    def planned(memory_gb: float | None) -> list[str]:
+        settings = Settings(families_file=families_file, device="cpu", memory_gb=memory_gb)
+        session = Session(settings, "llama")
+        monkey = {"small": 1.0, "large": 100.0}
+        facts = session.models.facts
+        session.models.facts = lambda member: Dearer(facts(member), monkey[member.size])  # type: ignore[method-assign, assignment, return-value]
+        return [part.member for part in session.plan(request).members]
+
+    assert planned(None) == ["base[large]", "base[small]"]
+    assert planned(1e-9) == ["base[large]"]
+
+
+class Dearer:
+    """A member's facts with weights so many times as large: tiny models of two sizes cost nearly the same."""
+
+    def __init__(self, facts: Any, factor: float) -> None:
+        self._facts, self._factor = facts, factor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._facts, name)
+
+    def weight_bytes(self, number: int) -> int:
+        return int(self._facts.weight_bytes(number) * self._factor)
