@@ -1,7 +1,8 @@
 """EFT Lab's web page: `python app.py` serves it on http://127.0.0.1:7860. Wiring only.
 
-GRADIO_SERVER_NAME and GRADIO_SERVER_PORT move it; EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB and
-EFT_THREADS decide what it runs. Nothing reaches any other host, but for Hub checkpoints that a family names.
+GRADIO_SERVER_NAME and GRADIO_SERVER_PORT move it; EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB,
+EFT_THREADS and EFT_FORWARD decide what it runs. Nothing reaches any other host, but for Hub checkpoints that a family
+names.
 """
 
 import os

@@ -15,7 +15,7 @@ from eft_core.batch import Batch
 from eft_core.config import Sampling
 from eft_core.distributions import Mixture, log_probabilities
 from eft_core.events import Drafting, Fate, Reason
-from eft_core.models import Model
+from eft_core.model import Model
 from eft_core.policy import Member, Policy
 from eft_core.sampling import Draws, Noise, draw
 

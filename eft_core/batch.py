@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eft_core.kv_cache import Places, RaggedCache, places, without
-from eft_core.models import Model
+from eft_core.model import Model
 from eft_core.policy import Member
 
 # Tokens of one prefill pass: bounds the memory of activations and keeps the first token near.

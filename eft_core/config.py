@@ -127,7 +127,9 @@ class Settings:
 
     `forward`: "library" runs the library's forwards. "lean" runs our own, which takes fewer steps and costs, at
     start-up, one copying of the weights and a comparison with the library's on a few tokens; ValueError where it does
-    not serve. "auto" is lean where it serves and library elsewhere.
+    not serve. "auto" is lean where it serves and library elsewhere. "captured" is auto with decode passes as captured
+    CUDA graphs, on a CUDA device only; recording a shape costs a few passes, anew for every request and whenever a row
+    ends. It is not the default, because no GPU has been at hand to test it.
     """
 
     family: str = "atlas"

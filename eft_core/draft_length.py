@@ -14,15 +14,16 @@ from eft_core.drafter import ALIKE
 # The longest draft that adapting considers: beyond it gains are flat even at acceptance .95 (SPEED.md 2.2).
 MOST = 16
 # A cost counts less by this factor with each cycle after it, of whatever length: what is stale is tried again.
-_FADE = 0.98
+_FADE = 0.99
 # Until something is measured: what a pass of several tokens costs more than one of one token, and each token beyond;
-# how unsure that is, as a share of a plain step; and how much single cycles differ.
+# how unsure both are, as shares of a plain step; and how much cycles differ.
 _JUMP, _SLOPE = 0.15, 0.05
-_JUMP_DOUBT, _SLOPE_DOUBT = 0.4, 0.05
+_JUMP_DOUBT, _SLOPE_DOUBT = 0.4, 0.2
 _NOISE = 0.15
-_HOPE = 0.5
+# A length is judged by its cost less so many standard errors.
+_HOPE = 0.25
 # Tests after which a row's acceptance no longer becomes more certain, and those that a new row starts with.
-_MEMORY, _START = 200.0, 24.0
+_MEMORY, _START = 200.0, 40.0
 _DOUBT = 4.0
 
 
@@ -86,51 +87,57 @@ class Acceptance:
 class Costs:
     """Seconds of a cycle by draft length, for one set of running rows: a plain step, and a line for 1 and more.
 
-    The line is a least-squares fit of relative errors (weight 1 / seconds^2, so that a cycle that was interrupted
-    counts for little) around what the plain step lets expect. Both fade, and their doubt grows.
+    Both are least squares of relative errors: with weight 1 / seconds^2 a cycle that was interrupted hardly counts.
+    The line starts from what the plain step lets expect. All that is measured fades, and then the doubt grows.
     """
 
-    draft: float = 0.0  # one draft pass, from the first plain step
-    _steps: tuple[float, float] = (0.0, 0.0)  # of plain steps: sums of 1 / seconds^2 and 1 / seconds
-    # of others: sums of 1, k and k k over seconds^2, and of 1 and k over seconds
-    _sums: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    draft: float = 0.0  # one draft pass, from a plain step
+    steps: int = 0  # plain ones
+    step: float = 0.0  # seconds of a plain step, if any was measured
+    # over seconds^2, plain steps: 1; others: 1, k, k k. Over seconds, plain steps: 1; others: 1, k.
+    _sums: list[float] = field(default_factory=lambda: [0.0] * 7)
 
     def add(self, length: int, seconds: float) -> None:
         """A cycle of this length took so long."""
-        weight, k = seconds**-2, length
-        new = (weight, k * weight, k * k * weight, 1 / seconds, k / seconds)
-        self._steps = tuple(_FADE * old + (not k) * each for old, each in zip(self._steps, (weight, 1 / seconds), strict=True))  # type: ignore[assignment]
-        self._sums = tuple(_FADE * old + bool(k) * each for old, each in zip(self._sums, new, strict=True))  # type: ignore[assignment]
+        share = 1 / max(seconds, 1e-9)
+        each = [0.0, 1.0, length, length * length, 0.0, 1.0, length] if length else [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+        new = [value * share * share for value in each[:4]] + [value * share for value in each[4:]]
+        self._sums = [_FADE * old + value for old, value in zip(self._sums, new, strict=True)]
+        if length == 0:
+            self.steps += 1
+            self.step = self._sums[4] / self._sums[0]
 
     @property
     def plain(self) -> float | None:
-        """Seconds of a plain step; None before one was measured."""
-        return self._steps[1] / self._steps[0] if self._steps[0] else None
-
-    def curve(self, longest: int = MOST, doubt: float = 0.0) -> list[float]:
-        """Seconds by length, 0 to `longest`, each less `doubt` standard errors; [] before a plain step was measured."""
-        plain = self.plain
-        if plain is None:
-            return []
-        draft = min(self.draft, 0.9 * plain)
-        start, rise = plain + (plain - draft) * _JUMP, draft + (plain - draft) * _SLOPE
-        trust, trust_rise = ((_NOISE / (each * plain)) ** 2 for each in (_JUMP_DOUBT, _SLOPE_DOUBT))
-        one, k, kk, seconds, products = self._sums
-        one, kk, seconds, products = one + trust, kk + trust_rise, seconds + trust * start, products + trust_rise * rise
-        scale = 1 / (one * kk - k * k)
-        start, rise = (kk * seconds - k * products) * scale, (one * products - k * seconds) * scale
-        found = [
-            start + rise * n - doubt * _NOISE * math.sqrt((kk - 2 * n * k + n * n * one) * scale)
-            for n in range(1, longest + 1)
-        ]
-        step = plain - doubt * _NOISE / math.sqrt(self._steps[0] + trust)
-        floor = step / 2
-        return [min(step, *found), *(max(each, floor) for each in found)]
+        """Seconds of a plain step; None before the second, for the first with these rows may have been cold."""
+        return self.step if self.steps > 1 else None
 
     def seconds(self, length: int) -> float | None:
         """Predicted seconds of a cycle; None before a plain step was measured."""
         curve = self.curve(max(length, 1))
         return curve[length] if curve else None
+
+    def curve(self, longest: int = MOST, hope: float = 0.0) -> list[float]:
+        """Seconds by length, 0 to `longest`, each less `hope` standard errors; [] before a plain step was measured."""
+        if not self.steps:
+            return []
+        plain = self.step
+        draft = min(self.draft, 0.9 * plain)
+        trust, firmness = ((_NOISE / (doubt * plain)) ** 2 for doubt in (_JUMP_DOUBT, _SLOPE_DOUBT))
+        # Normal equations of start + slope k, with what is expected as two measurements more.
+        steps, one, k, kk, _, first, second = self._sums
+        one, first = one + trust, first + trust * (plain + (plain - draft) * _JUMP)
+        kk, second = kk + firmness, second + firmness * (draft + (plain - draft) * _SLOPE)
+        scale = 1 / (one * kk - k * k)
+        start, slope = scale * (kk * first - k * second), max(0.0, scale * (one * second - k * first))
+        error = hope * _NOISE
+        found = [
+            start + slope * n - error * math.sqrt(scale * (kk - 2 * n * k + n * n * one)) for n in range(1, longest + 1)
+        ]
+        step = plain - error / math.sqrt(steps + trust)
+        # A plain step is not dearer than a cycle with a draft; the fit of few cycles must not promise miracles.
+        lines = [max(each, step / 10) for each in found]
+        return [min(step, lines[0]), *lines]
 
 
 class Pace:
@@ -158,10 +165,11 @@ class Pace:
 
 
 def best_length(rows: Sequence[Sequence[float]], costs: Costs) -> int:
-    """The draft length with most tokens a second, in the best case that is likely, so that a doubtful one is tried.
+    """The draft length with most tokens a second; rows[b][k] are row b's expected tokens at length k.
 
-    rows[b][k] are row b's expected tokens at length k.
+    Costs are a little better than expected where they are doubtful, so that what may pay is tried.
     """
-    seconds = costs.curve(doubt=_HOPE)
+    if not (seconds := costs.curve(hope=_HOPE)):
+        return 0
     speeds = [sum(tokens) / each for tokens, each in zip(zip(*rows, strict=True), seconds, strict=False)]
-    return max(range(len(speeds)), key=speeds.__getitem__, default=0)  # of equals the shortest
+    return max(range(len(speeds)), key=speeds.__getitem__)  # of equals the shortest

@@ -5,7 +5,7 @@ advancing: a slot past a row's length is hidden by the mask and overwritten late
 size, T new tokens. The library's own attention code runs on it unchanged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -39,10 +39,16 @@ class Places:
 def places(positions: Tensor, longest: int, dtype: torch.dtype, capacity: int) -> Places:
     """Places for `positions` (B, T); `longest` is the largest position in it, known to the host."""
     reach = min(-(-(longest + 1) // BLOCK) * BLOCK, capacity)
-    count, new = positions.shape
-    hidden = counted(reach, positions.device) > positions.view(count, 1, new, 1)
-    mask = torch.where(hidden, torch.finfo(dtype).min, 0.0).to(dtype)
+    count = len(positions)
+    mask = additive(counted(reach, positions.device), positions, dtype)
     return Places(counted(count, positions.device).view(count, 1), positions, reach, mask)
+
+
+def additive(slots: Tensor, positions: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mask of queries at positions (B, T) over slots (S,), (B, 1, T, S): 0 up to the position, then the lowest."""
+    count, new = positions.shape
+    hidden = slots > positions.view(count, 1, new, 1)
+    return torch.where(hidden, torch.finfo(dtype).min, 0.0).to(dtype)
 
 
 @lru_cache(maxsize=64)
@@ -53,16 +59,18 @@ def counted(size: int, device: torch.device) -> Tensor:
 
 class RaggedLayer(CacheLayerMixin):
     """One layer's keys and values, (rows, H, slots, D) each: views of one memory, (rows, slots, 2 H D), so that a
-    token lies in one stretch. `places` must be set before every forward."""
+    token lies in one stretch. `places` must be set before every forward. It grows with what is read; if `fixed` it has
+    all slots at once and stays where it is until `copy_rows`."""
 
     is_sliding = False
     memory: Tensor
     keys: Tensor
     values: Tensor
 
-    def __init__(self, rows: int, capacity: int) -> None:
+    def __init__(self, rows: int, capacity: int, fixed: bool = False) -> None:
         super().__init__()
         self.rows, self.capacity = rows, capacity
+        self._first = capacity if fixed else BLOCK
         self.places: Places | None = None
         self._sizes: list[tuple[int, int]] = []  # heads and head size, of keys and of values
         self._readable: tuple[int, Tensor, Tensor] | None = None
@@ -70,7 +78,7 @@ class RaggedLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Room for keys and values such as these, (B, H, T, D)."""
         self._sizes = [(part.shape[1], part.shape[3]) for part in (key_states, value_states)]
-        self._use(self._zeros(key_states, BLOCK))
+        self._use(self._zeros(key_states, self._first))
         self.is_initialized = True
 
     def _zeros(self, like: Tensor, slots: int) -> Tensor:
@@ -146,10 +154,15 @@ class RaggedLayer(CacheLayerMixin):
 
 
 class RaggedCache(Cache):
-    """The cache of one member: one `RaggedLayer` a layer, for `rows` rows of at most `capacity` positions."""
+    """The cache of one member: one `RaggedLayer` a layer, for `rows` rows of at most `capacity` positions.
 
-    def __init__(self, layers: int, rows: int, capacity: int) -> None:
-        self.ragged = [RaggedLayer(rows, capacity) for _ in range(layers)]
+    `passes` by shape: those recorded on its memory, and how often others came (`captured`). New rows begin anew.
+    """
+
+    def __init__(self, layers: int, rows: int, capacity: int, fixed: bool = False) -> None:
+        self.ragged = [RaggedLayer(rows, capacity, fixed) for _ in range(layers)]
+        self.capacity = capacity
+        self.passes: dict[tuple[int, ...], int | Callable[[Tensor, Places], Tensor]] = {}
         super().__init__(layers=list(self.ragged))
 
     def at(self, where: Places) -> "RaggedCache":
@@ -159,15 +172,18 @@ class RaggedCache(Cache):
         return self
 
     def copy_rows(self, sources: Tensor) -> None:
+        self.passes.clear()
         for layer in self.ragged:
             layer.copy_rows(sources)
 
     def keep(self, sources: Sequence[int]) -> None:
+        self.passes.clear()
         for layer in self.ragged:
             layer.keep(sources)
 
     def free(self) -> None:
         """Let go of all memory now, whoever still holds the object."""
+        self.passes.clear()
         self.ragged.clear()
         self.layers.clear()
 

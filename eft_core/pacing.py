@@ -124,16 +124,17 @@ class Pacing:
         self.fixed = speculation.length
         self.costs = Costs()
         self.plain_steps = 0  # without a draft, one after the other
-        self._seconds: float | None = 0.0  # that all cycles take by the costs; None once they are not known
+        self._running: frozenset[object] = frozenset()
+        self._cycles: Counter[tuple[frozenset[object], int]] = Counter()  # by what ran and by length
         pace.predicted = None
 
     def together(self, running: Iterable[int]) -> None:
         """Other rows run now; a cycle costs what it costs with so many rows on each member."""
-        self.costs = self._costs(running)
+        self._running = self._passes(running)
+        self.costs = self.pace.costs(self._running)
 
-    def _costs(self, running: Iterable[int]) -> Costs:
-        passes = Counter(each for row in running for each in self.tallies[row].passes)
-        return self.pace.costs(frozenset(passes.items()))
+    def _passes(self, running: Iterable[int]) -> frozenset[object]:
+        return frozenset(Counter(each for row in running for each in self.tallies[row].passes).items())
 
     def length(self, running: Sequence[int]) -> int:
         """The next draft length, never more than some row has room for."""
@@ -155,31 +156,33 @@ class Pacing:
         return length == 0 and self.fixed is None and (self.plain_steps < 2 or self.plain_steps % 4 == 0)
 
     def learn(self, length: int, seconds: float, blocks: Sequence[Committed]) -> None:
-        """A cycle took so long and gave this: costs, acceptance, and the predicted gain."""
+        """A cycle took so long and gave this."""
         self.costs.add(length, seconds)
+        self._cycles[self._running, length] += 1
         self.plain_steps = 0 if length else self.plain_steps + 1
         for block in blocks:
             if block.length:
                 self.tallies[block.row].add(len(block.tokens) - 1, block.length)
             elif block.overlap is not None:
                 self.tallies[block.row].overlap(block.overlap)
-        known = self.costs.seconds(length)
-        self._seconds = None if self._seconds is None or known is None else self._seconds + known
 
     def predict(self) -> None:
         """The run is over: its gain by the measured costs, if a plain step was measured for it.
 
         Plain decoding gives every running row a token a step, and rows end when they have theirs.
         """
+        cycles = [(number, self.pace.costs(ran).seconds(length)) for (ran, length), number in self._cycles.items()]
         counts = {row: tally.count for row, tally in self.tallies.items()}
         plain, done, step = 0.0, 0, None
         for count in sorted(set(counts.values())):
-            known = self._costs(row for row in counts if counts[row] >= count).plain
+            known = self.pace.costs(self._passes(row for row in counts if counts[row] >= count)).seconds(0)
             step = known if known is not None else step  # rows that never ran without the others: as with them
             if step is None:
                 return
             plain, done = plain + step * (count - done), count
-        self.pace.predicted = plain / self._seconds if self._seconds else None
+        speculative = sum(number * seconds for number, seconds in cycles if seconds is not None)
+        if speculative and all(seconds is not None for _, seconds in cycles):
+            self.pace.predicted = plain / speculative
 
     def let_go(self, running: Sequence[int]) -> set[int]:
         """Rows whose drafter only costs: it needs passes of its own, and has not been worth a draft for long."""

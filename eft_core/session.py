@@ -30,7 +30,8 @@ from eft_core.events import (
 from eft_core.families import default_columns, family_named
 from eft_core.jobs import Job, Jobs
 from eft_core.memory import MemoryPlan
-from eft_core.models import Model, Models
+from eft_core.model import Model
+from eft_core.models import Models
 from eft_core.policy import Member, Policy
 from eft_core.speculative import speculate
 from eft_core.transcript import Transcript

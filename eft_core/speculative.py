@@ -17,7 +17,7 @@ from eft_core.config import Speculation
 from eft_core.distributions import Mixture
 from eft_core.draft_length import MOST, Pace
 from eft_core.kv_cache import counted
-from eft_core.models import Model
+from eft_core.model import Model
 from eft_core.pacing import Committed, Pacing, Tally, fates, kind_of
 from eft_core.policy import Member, Policy
 from eft_core.proposals import Proposals

@@ -29,7 +29,7 @@ from eft_core.benchmark.timing import (
 )
 from eft_core.config import Sampling
 from eft_core.events import Drafting
-from eft_core.models import Model
+from eft_core.model import Model
 from eft_core.policy import Member, Policy, up_scale
 from eft_core.verification import Block, RatioRule
 

@@ -158,15 +158,15 @@ def test_a_model_that_ignores_its_positions_is_found_out(
     sessions: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trial run at load needs no list of architectures: a wrong row is a refusal."""
-    import eft_core.models
+    import eft_core.model
 
     session = sessions(ARCHITECTURES[0])
-    honest = eft_core.models.places
+    honest = eft_core.model.places
 
     def lockstep(positions: torch.Tensor, longest: int, dtype: torch.dtype, capacity: int) -> Any:
         return honest(positions[:1].expand(len(positions), -1), longest, dtype, capacity)
 
-    monkeypatch.setattr(eft_core.models, "places", lockstep)
+    monkeypatch.setattr(eft_core.model, "places", lockstep)
     with pytest.raises(ValueError, match="two rows differed from the same rows alone"):
         Models(session.family, session.settings).load(LARGE)
 

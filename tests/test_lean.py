@@ -13,7 +13,8 @@ from eft_core.batch import Batch
 from eft_core.config import Limits, Request, Sampling, Settings
 from eft_core.kv_cache import places
 from eft_core.lean import Lean, refusal
-from eft_core.models import Model, Models
+from eft_core.model import Model
+from eft_core.models import Models
 from eft_core.policy import Member, down_scale, tuned, up_scale
 from eft_core.session import Session
 

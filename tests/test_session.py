@@ -169,17 +169,17 @@ def test_closing_at_any_point_frees_the_turn(fresh: Session, taken: int) -> None
 def test_closing_while_decoding_frees_the_caches(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     import weakref
 
-    import eft_core.models
+    import eft_core.model
 
     caches: list[Any] = []
-    honest = eft_core.models.Model.cache
+    honest = eft_core.model.Model.cache
 
     def watched(self: Any, rows: int, capacity: int) -> Any:
         cache = honest(self, rows, capacity)
         caches.append(weakref.ref(cache))
         return cache
 
-    monkeypatch.setattr(eft_core.models.Model, "cache", watched)
+    monkeypatch.setattr(eft_core.model.Model, "cache", watched)
     stream = session.stream(compare(up_scale("large", "small"), tokens=30))
     while not isinstance(next(stream), TokensDrawn):
         pass
@@ -353,7 +353,7 @@ def test_timed_both_ways_measures_the_gain_and_shows_the_speculative_run_alone(s
 
 def test_long_passes_give_signs_of_life_in_mid_cycle(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a closed page is noticed before a cycle of a large model ends."""
-    from eft_core.models import Model
+    from eft_core.model import Model
 
     forward = Model.forward
 

@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     found = measure.measured(lab, costly)
     memory = machine.peak_memory(models.device)
     print(*report.told(found, lab), sep="\n\n")
-    print(f"\n{report.acceptance_told(found)}\nPeak memory: {memory}\n")
+    print(f"\n{report.acceptance_told(found)}\nPeak memory: {report.memory_told(memory)}\n")
     if options.figure:
         figure.write(found, lab, options.figure)
     _finish(document.document(found, lab, checks, described, memory), options.json)

@@ -10,7 +10,7 @@ from eft_core.benchmark.deeper import deepened
 from eft_core.benchmark.prediction import Costs
 from eft_core.benchmark.timing import Clock
 from eft_core.kv_cache import BLOCK, places
-from eft_core.models import Model
+from eft_core.model import Model
 
 Pass = Callable[[], None]
 _PASSES = 4  # passes between two looks at the clock

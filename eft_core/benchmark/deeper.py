@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from eft_core.models import Model
+from eft_core.model import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eft_core.benchmark.timing import Clock, Output
 from eft_core.kv_cache import Places, RaggedCache
-from eft_core.models import Model
+from eft_core.model import Model
 from eft_core.policy import Member
 
 

@@ -18,7 +18,7 @@ from eft_core.config import Rule, Sampling, Speculation
 from eft_core.distributions import Mixture, log_probabilities
 from eft_core.draft_length import Pace
 from eft_core.kv_cache import places
-from eft_core.models import Model
+from eft_core.model import Model
 from eft_core.random_stream import gumbel
 from eft_core.speculative import speculate
 

@@ -11,7 +11,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 from eft_core.benchmark.deeper import sharing
 from eft_core.benchmark.own import Method, Task
 from eft_core.benchmark.timing import Output
-from eft_core.models import Model
+from eft_core.model import Model
 
 _NO_TOKEN = -1  # an end token that no model draws
 

@@ -13,7 +13,8 @@ from eft_core.benchmark.prompts import encoded, questions, shapes, task
 from eft_core.benchmark.timing import Clock, Output, Rounds, interleaved
 from eft_core.config import Speculation
 from eft_core.draft_length import Pace
-from eft_core.models import Model, Models
+from eft_core.model import Model
+from eft_core.models import Models
 from eft_core.policy import Member, Policy, plain, tuned, up_scale
 
 TEMPERATURES = {"greedy": 0.0, "temperature 1": 1.0}

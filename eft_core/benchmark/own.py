@@ -10,7 +10,8 @@ from eft_core.config import Sampling, Speculation
 from eft_core.draft_length import Pace
 from eft_core.drafter import drafter
 from eft_core.events import Drafting
-from eft_core.models import Model, Models
+from eft_core.model import Model
+from eft_core.models import Models
 from eft_core.policy import Member, Policy
 from eft_core.speculative import speculate
 

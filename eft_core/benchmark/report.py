@@ -145,6 +145,11 @@ def floor_told(found: Results) -> str:
     )
 
 
+def memory_told(memory: Mapping[str, float]) -> str:
+    """Megabytes at their highest, by where."""
+    return ", ".join(f"{name.removesuffix('_mb')} {megabytes:.0f} MB" for name, megabytes in memory.items())
+
+
 def acceptance_told(found: Results) -> str:
     drafting = results.acceptance(found)
     overall = f"{drafting.acceptance:.1%}" if drafting.acceptance is not None else "nothing was drafted"
