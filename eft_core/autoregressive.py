@@ -111,8 +111,8 @@ class _Stepper:
         """(row, token, log-probability) of every running row."""
         rows = self.batch.rows
         longest = max(self.lengths[row] for row in rows) - 1 + step
-        logits = self.batch.forward(self.tokens[:, None], self.positions[:, None], longest)[:, :, 0]
-        logprobs = log_probabilities(logits, self.mixture)
+        logits = self.batch.run(self.tokens[:, None], self.batch.places(self.positions[:, None], longest))
+        logprobs = log_probabilities([member[:, 0] for member in logits], self.mixture)
         noise = self.noise.at(self.draws, [step] * len(rows))[:, 0] if self.draws.sampled else None
         self.tokens = draw(logprobs, self.draws, noise)
         self.positions = self.positions + 1

@@ -86,7 +86,7 @@ class Batch:
         `longest` is the largest position, known to the host. Entries of rows that do not need a member are not
         written and may hold anything. Running a row again from an earlier position rolls it back.
         """
-        return self.run(ids, self.places(positions, longest))
+        return torch.stack(self.run(ids, self.places(positions, longest)))
 
     @torch.inference_mode()
     def places(
@@ -115,8 +115,9 @@ class Batch:
         return found
 
     @torch.inference_mode()
-    def run(self, ids: Tensor, where: list[dict[torch.dtype, Places]], place: int | None = None) -> Tensor:
-        """`forward` at places made before: ids (B, T) -> (M, B, T, V); `place`: just that one of them, ids (B, 1)."""
+    def run(self, ids: Tensor, where: list[dict[torch.dtype, Places]], place: int | None = None) -> list[Tensor]:
+        """`forward` at places made before, not stacked: M logits of (B, T, V). `place`: just that one of the places,
+        ids (B, 1)."""
         found: dict[Member, Tensor] = {}
         for lane, formats in zip(self.lanes, where, strict=True):
             here = formats if place is None else {dtype: each.part(place) for dtype, each in formats.items()}
@@ -126,8 +127,7 @@ class Batch:
                 found[member] = (
                     result if lane.index is None else self._unwritten(ids).index_copy_(0, lane.index, result)
                 )
-        parts = [found[member] if member in found else self._unwritten(ids) for member in self.members]
-        return parts[0][None] if len(parts) == 1 else torch.stack(parts)
+        return [found[member] if member in found else self._unwritten(ids) for member in self.members]
 
     def _unwritten(self, ids: Tensor) -> Tensor:
         """One member's logits (B, T, V), not yet written."""

@@ -19,6 +19,10 @@ from eft_core.policy import Member, Policy
 _FIRST_LOOK = 64
 
 
+# Of M members, each (B, ..., V): stacked or not.
+Logits = Tensor | Sequence[Tensor]
+
+
 @dataclass(frozen=True, slots=True)
 class Mixture:
     """The policies of B rows as weights over M members.
@@ -75,24 +79,24 @@ def _common(weights: Tensor) -> tuple[float | None, ...]:
     return tuple(column.pop() if len(column) == 1 and 0.0 not in column else None for column in columns)
 
 
-def log_probabilities(logits: Tensor, mixture: Mixture) -> Tensor:
-    """The policies' log-probabilities: logits (M, B, ..., V) of any float type -> (B, ..., V) float32, normalised.
+def log_probabilities(logits: Logits, mixture: Mixture) -> Tensor:
+    """The policies' log-probabilities: M logits of (B, ..., V) and any float type -> (B, ..., V) float32, normalised.
 
     A row without a finite probability comes out as nan in every place; the other rows are not touched by it.
     """
-    if len(mixture.filtered) == logits.shape[1]:
+    if len(mixture.filtered) == len(logits[0]):
         return filtered(logits, mixture.small, mixture.delta, mixture.nucleus)
     # Raw logits do: a constant added to one member is a constant of the whole row, which log Z takes away.
     result = combine(logits, mixture.weights, mixture.common).log_softmax(-1)
     if mixture.filtered:
-        rows = torch.tensor(mixture.filtered, device=logits.device)
+        rows = torch.tensor(mixture.filtered, device=result.device)
         parts = (mixture.small[rows], mixture.delta[rows], mixture.nucleus[rows])
-        result[rows] = filtered(logits[:, rows], *parts)
+        result[rows] = filtered([member[rows] for member in logits], *parts)
     return result
 
 
-def combine(logits: Tensor, weights: Tensor, common: Sequence[float | None] = ()) -> Tensor:
-    """sum_m weights[b, m] logits[m, b]: (M, B, ..., V), (B, M) -> (B, ..., V) float32.
+def combine(logits: Logits, weights: Tensor, common: Sequence[float | None] = ()) -> Tensor:
+    """sum_m weights[b, m] logits[m][b]: M of (B, ..., V), (B, M) -> (B, ..., V) float32.
 
     Members of weight zero are not read. `common` is `Mixture.common`, which saves looking.
     """
@@ -110,15 +114,15 @@ def combine(logits: Tensor, weights: Tensor, common: Sequence[float | None] = ()
     return total
 
 
-def filtered(logits: Tensor, small: Tensor, delta: Tensor, p: Tensor) -> Tensor:
+def filtered(logits: Logits, small: Tensor, delta: Tensor, p: Tensor) -> Tensor:
     """Conservative decoding (section 3.2): the up-scaling delta acts inside the small policy's nucleus only.
 
         log pi(v) = log pi_small(v) + beta [v in top-p nucleus of pi_small] (l_base^N(v) - l_base^M(v)) - log Z
 
-    logits (M, B, ..., V), small and delta (B, M), p (B,) -> (B, ..., V). Constants matter here:
-    every term is normalised.
+    M logits of (B, ..., V), small and delta (B, M), p (B,) -> (B, ..., V). Constants matter here: every term is
+    normalised.
     """
-    normalised = logits.float().log_softmax(-1)
+    normalised = [member.float().log_softmax(-1) for member in logits]
     log_small = combine(normalised, small).log_softmax(-1)
     shift = combine(normalised, delta)
     return (log_small + torch.where(nucleus(log_small, p), shift, 0.0)).log_softmax(-1)

@@ -68,8 +68,8 @@ class Proposals:
             self._numbers = self._uniforms.at(self.weighed.streams, [starts[row] for row in rows])[:, 0]
             self._numbers = self._numbers.expand(len(rows), -1)
 
-    def propose(self, place: int, logits: Tensor) -> Tensor:
-        """The drafts at a place of the block: the drafters' logits (M, B, V) -> (B,) ids."""
+    def propose(self, place: int, logits: Sequence[Tensor]) -> Tensor:
+        """The drafts at a place of the block: the drafters' logits, each (B, V) -> (B,) ids."""
         scores = combine(logits, self.draft.weights, self.draft.common)
         noise = None if self._noises is None else self._noises[:, place]
         if not self.weighed.sampled:
@@ -82,8 +82,8 @@ class Proposals:
             tokens if self._all_weighed else draw(scores, self.matched, noise).index_copy(0, self.weighed.index, tokens)
         )
 
-    def judge(self, logits: Tensor, drafts: Tensor, lengths: Tensor) -> tuple[Verdict, Tensor]:
-        """All members' logits (M, B, K + 1, V), drafts (B, K), lengths (B,) -> verdict, log p (B, K + 1, V)."""
+    def judge(self, logits: Sequence[Tensor], drafts: Tensor, lengths: Tensor) -> tuple[Verdict, Tensor]:
+        """All members' logits, each (B, K + 1, V), drafts (B, K), lengths (B,) -> verdict, log p (B, K + 1, V)."""
         logprobs = log_probabilities(logits, self.target)
         if not self.weighed.sampled:
             return match(draw(logprobs, self.matched, self._noises), drafts, lengths), logprobs

@@ -167,12 +167,12 @@ class _Run:
 
     def _draft(
         self, length: int, observes: bool, began: float
-    ) -> Generator[list[Drawn], None, tuple[Tensor, Tensor, Tensor | None]]:
-        """Drafts (B, K), all members' logits (M, B, K + 1, V), and what a plain step would have drafted, if asked."""
+    ) -> Generator[list[Drawn], None, tuple[Tensor, list[Tensor], Tensor | None]]:
+        """Drafts (B, K), M logits of (B, K + 1, V), and what a plain step would have drafted, if asked."""
         starts = [self.pacing.tallies[row].count for row in self.rows]
         ends = [self.prompts[row] - 1 + min(length, self.pacing.tallies[row].left) for row in self.rows]
         longest = max(start + end for start, end in zip(starts, ends, strict=True))
-        ids, first, logits = [self.tokens], None, list[Tensor]()
+        ids, first, passes = [self.tokens], None, list[list[Tensor]]()
         with torch.inference_mode():
             self.proposals.begin(starts, length)
             positions = self.positions[:, None] + counted(length + 1, self.last.device)  # (B, K + 1)
@@ -181,22 +181,21 @@ class _Run:
             where = self.draft.places(positions, longest)
         for place in range(length + 1):
             with torch.inference_mode():
-                passed = self.draft.run(ids[-1][:, None], where, place)
-                logits.append(passed)
+                passes.append(self.draft.run(ids[-1][:, None], where, place))
                 if place < length:
-                    ids.append(self.proposals.propose(place, passed[:, :, 0]))
+                    ids.append(self.proposals.propose(place, [member[:, 0] for member in passes[-1]]))
                 elif observes:
-                    first = self.proposals.propose(place, passed[:, :, 0])
+                    first = self.proposals.propose(place, [member[:, 0] for member in passes[-1]])
             yield []
         with torch.inference_mode():
             if length == 0:
                 self._time_draft(began)
             block = torch.stack(ids, 1)  # (B, K + 1): the last committed token, then the drafts
-            members = [torch.cat(logits, 2)]
+            logits = [torch.cat(each, 1) for each in zip(*passes, strict=True)]
             if self.verify is not None:
                 there = self.verify.places(positions, longest, self.draft.lanes, where)
-                members.append(self.verify.run(block, there))
-            return block[:, 1:], torch.cat(members) if len(members) > 1 else members[0], first
+                logits += self.verify.run(block, there)
+            return block[:, 1:], logits, first
 
     def _on_device(self, lengths: list[int]) -> Tensor:
         """Draft lengths of the rows; mostly they are all one."""
