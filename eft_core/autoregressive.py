@@ -117,7 +117,7 @@ class _Stepper:
         self.tokens = draw(logprobs, self.draws, noise)
         self.positions = self.positions + 1
         values = logprobs.gather(1, self.tokens[:, None])[:, 0]
-        tokens, chosen = _to_host(self.tokens, values)
+        tokens, chosen = to_host(self.tokens, values)
         found = zip(rows, tokens, chosen, strict=True)
         return [(row, token if math.isfinite(value) else -1, value) for row, token, value in found]
 
@@ -132,7 +132,7 @@ class _Stepper:
         self.mixture, self.draws = self.mixture.select(kept), self.draws.select(kept)
 
 
-def _to_host(tokens: Tensor, logprobs: Tensor) -> tuple[list[int], list[float]]:
+def to_host(tokens: Tensor, logprobs: Tensor) -> tuple[list[int], list[float]]:
     """One copy to the host for both; float64 holds every id exactly."""
     ids, values = torch.stack((tokens.double(), logprobs.double())).tolist()
     return [int(number) for number in ids], values

@@ -95,10 +95,12 @@ class Batch:
         longest: int,
         others: Sequence[Lane] = (),
         made: Sequence[dict[torch.dtype, Places]] = (),
+        skipped: Collection[Lane] = (),
     ) -> list[dict[torch.dtype, Places]]:
         """Where new tokens at `positions` (B, T) go: for every lane, and there for every number format.
 
-        `made` are those of `others`, lanes of a batch with the same rows; what fits is taken from them.
+        `made` are those of `others`, lanes of a batch with the same rows; what fits is taken from them. Lanes that
+        will be `skipped` get none.
         """
         known = {
             (tuple(lane.rows), dtype): each
@@ -108,18 +110,26 @@ class Batch:
         found = []
         for lane in self.lanes:
             rows, there = tuple(lane.rows), positions if lane.index is None else positions[lane.index]
-            formats = {self._dtypes[member] for member in lane.caches}
+            formats = set() if lane in skipped else {self._dtypes[member] for member in lane.caches}
             found.append(
                 {each: known.get((rows, each)) or places(there, longest, each, self.capacity) for each in formats}
             )
         return found
 
     @torch.inference_mode()
-    def run(self, ids: Tensor, where: list[dict[torch.dtype, Places]], place: int | None = None) -> list[Tensor]:
+    def run(
+        self,
+        ids: Tensor,
+        where: list[dict[torch.dtype, Places]],
+        place: int | None = None,
+        skipped: Collection[Lane] = (),
+    ) -> list[Tensor]:
         """`forward` at places made before, not stacked: M logits of (B, T, V). `place`: just that one of the places,
-        ids (B, 1)."""
+        ids (B, 1). Members of `skipped` lanes are not run."""
         found: dict[Member, Tensor] = {}
         for lane, formats in zip(self.lanes, where, strict=True):
+            if lane in skipped:
+                continue
             here = formats if place is None else {dtype: each.part(place) for dtype, each in formats.items()}
             lane_ids = ids if lane.index is None else ids[lane.index]
             for member, cache in lane.caches.items():
@@ -138,12 +148,6 @@ class Batch:
         """Let rows go; they stop costing. Returns the remaining rows' old places in the batch."""
         kept = [place for place, row in enumerate(self.rows) if row not in rows]
         self.rows = [self.rows[place] for place in kept]
-        self.release(rows)
-        return kept
-
-    @torch.inference_mode()
-    def release(self, rows: set[int]) -> None:
-        """No member runs these rows any more; they stay in the batch until they are removed."""
         for lane in self.lanes:
             if not rows.isdisjoint(lane.rows):
                 order = without(lane.rows, rows)
@@ -152,6 +156,7 @@ class Batch:
                     cache.keep(order)
         self.lanes = [lane for lane in self.lanes if lane.rows]
         self._index()
+        return kept
 
     def free(self) -> None:
         """Let go of all caches."""

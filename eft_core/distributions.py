@@ -29,7 +29,7 @@ class Mixture:
 
     weights, small, delta: (B, M) float32; `small` are the small policy's weights and `delta` is +beta at base[N] and
     -beta at base[M], both used on filtered rows only. nucleus: (B,) float32. filtered: indices of filtered rows.
-    common: for each member the weight that all rows give it, None if they differ or it is zero.
+    common: for each member the weight that all rows give it, None if they differ.
     """
 
     weights: Tensor
@@ -76,7 +76,7 @@ class Mixture:
 def _common(weights: Tensor) -> tuple[float | None, ...]:
     """(B, M) -> the weight of each member that all rows give it."""
     columns = [set(column) for column in zip(*weights.tolist(), strict=True)]
-    return tuple(column.pop() if len(column) == 1 and 0.0 not in column else None for column in columns)
+    return tuple(column.pop() if len(column) == 1 else None for column in columns)
 
 
 def log_probabilities(logits: Logits, mixture: Mixture) -> Tensor:
@@ -102,7 +102,10 @@ def combine(logits: Logits, weights: Tensor, common: Sequence[float | None] = ()
     """
     total: Tensor | None = None
     for number, member in enumerate(logits):
-        term, factor = member.float(), common[number] if common else None
+        factor = common[number] if common else None
+        if factor == 0.0:
+            continue
+        term = member.float()
         if factor is None:
             column = weights[:, number].view(-1, *[1] * (member.dim() - 1))
             term, factor = torch.where(column == 0, 0.0, column * term), 1.0  # 0 * inf would be nan

@@ -12,8 +12,8 @@ from eft_core.draft_length import MOST, Acceptance, Costs, Pace, best_length
 from eft_core.events import Drafting, Fate
 from eft_core.policy import Member, Policy
 
-# A drafter with passes of its own is let go after so many plain steps in a row.
-_PATIENCE = 8
+# Every so many plain steps one looks what would have been accepted; less often where a drafter must catch up for it.
+_LOOK, _LOOK_BEHIND = 4, 16
 
 
 @dataclass(slots=True)
@@ -31,7 +31,6 @@ class Tally:
     acceptance: Acceptance
     kind: Acceptance
     extra: bool
-    gone: bool = False  # the drafter was let go
     count: int = 0
     cycles: int = 0
     tokens: int = 0
@@ -41,8 +40,8 @@ class Tally:
 
     @property
     def drafts(self) -> bool:
-        """Whether it has a drafter now."""
-        return bool(self.drafter) and not self.gone
+        """Whether it has a drafter beside itself."""
+        return bool(self.drafter)
 
     @property
     def left(self) -> int:
@@ -50,8 +49,6 @@ class Tally:
 
     def expected(self, longest: int) -> list[float]:
         """Expected tokens of its next cycle by draft length, 0 to `longest`."""
-        if self.gone:
-            return [1.0] * (longest + 1)
         if not self.drafter:
             return [float(min(length + 1, self.left)) for length in range(longest + 1)]
         return self.acceptance.tokens(self.left - 1)[: longest + 1]
@@ -147,17 +144,26 @@ class Pacing:
         return best_length([tally.expected(min(most, MOST)) for tally in tallies], self.costs)
 
     def lengths(self, running: Sequence[int], length: int) -> list[int]:
-        """How many of a cycle's drafts each row can use."""
-        tallies = (self.tallies[row] for row in running)
-        return [0 if tally.gone else min(length, tally.left - 1) for tally in tallies]
+        """How many of a cycle's drafts each row has room for."""
+        return [min(length, self.tallies[row].left - 1) for row in running]
 
-    def observes(self, length: int) -> bool:
-        """Whether a plain step also looks what would have been accepted; seldom, for it costs a little."""
-        return length == 0 and self.fixed is None and (self.plain_steps < 2 or self.plain_steps % 4 == 0)
+    @property
+    def steps_plainly(self) -> bool:
+        """Whether a cycle without drafts is plain decoding's step. A fixed length keeps its own draws to the end, for
+        a row's last cycles must not depend on how long its neighbours still run."""
+        return not self.fixed
+
+    def observes(self, running: Sequence[int], length: int) -> bool:
+        """Whether a cycle without drafts looks what would have been accepted; seldom, for it costs a little."""
+        tallies = [self.tallies[row] for row in running]
+        if length or self.fixed is not None or not any(tally.drafts for tally in tallies):
+            return False
+        return self.plain_steps % (_LOOK_BEHIND if any(tally.extra for tally in tallies) else _LOOK) == 2
 
     def learn(self, length: int, seconds: float, blocks: Sequence[Committed]) -> None:
-        """A cycle took so long and gave this."""
-        self.costs.add(length, seconds)
+        """A cycle took so long and gave this. One that looked is no measure of a plain step."""
+        if length or all(block.overlap is None for block in blocks):
+            self.costs.add(length, seconds)
         self._cycles[self._running, length] += 1
         self.plain_steps = 0 if length else self.plain_steps + 1
         for block in blocks:
@@ -183,14 +189,3 @@ class Pacing:
         speculative = sum(number * seconds for number, seconds in cycles if seconds is not None)
         if speculative and all(seconds is not None for _, seconds in cycles):
             self.pace.predicted = plain / speculative
-
-    def let_go(self, running: Sequence[int]) -> set[int]:
-        """Rows whose drafter only costs: it needs passes of its own, and has not been worth a draft for long."""
-        if self.fixed is not None or self.plain_steps < _PATIENCE:
-            return set()
-        rows = {row for row in running if self.tallies[row].extra and self.tallies[row].drafts}
-        for row in rows:
-            tally = self.tallies[row]
-            tally.gone = True
-            tally.passes = frozenset(each for each in tally.passes if each[0] != "draft")
-        return rows

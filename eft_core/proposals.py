@@ -42,6 +42,7 @@ class Proposals:
         pairs = list(zip(settings, greedy, weighed, strict=True))
         self.matched = Draws.of([other if weighs else own for own, other, weighs in pairs], device)
         self.weighed = Draws.of([own if weighs else other for own, other, weighs in pairs], device)
+        self.every = Draws.of(settings, device)
         self._noise = Noise(len(settings), width, device)
         numbers = 2 * longest + 1  # a draft and a test at each place, and the token after them
         self._uniforms = Stretches(
@@ -59,6 +60,13 @@ class Proposals:
         """Keep these rows, in this order."""
         self.target, self.draft = self.target.select(kept), self.draft.select(kept)
         self.matched, self.weighed = self.matched.select(kept), self.weighed.select(kept)
+        self.every = self.every.select(kept)
+
+    def plain(self, logits: Sequence[Tensor], starts: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """A step of plain decoding: all members' logits, each (B, V) -> ids (B,), log p (B, V)."""
+        logprobs = log_probabilities(logits, self.target)
+        noise = self._noise.at(self.every, starts)[:, 0] if self.every.sampled else None
+        return draw(logprobs, self.every, noise), logprobs
 
     def begin(self, starts: Sequence[int], length: int) -> None:
         """A cycle of `length` drafts; starts[b] tokens of row b are there already."""

@@ -11,12 +11,12 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from eft_core.autoregressive import Continuation, Drawn, ending
-from eft_core.batch import Batch
+from eft_core.autoregressive import Continuation, Drawn, ending, to_host
+from eft_core.batch import Batch, Lane
 from eft_core.config import Speculation
 from eft_core.distributions import Mixture
 from eft_core.draft_length import MOST, Pace
-from eft_core.kv_cache import counted
+from eft_core.kv_cache import Places, counted
 from eft_core.model import Model
 from eft_core.pacing import Committed, Pacing, Tally, fates, kind_of
 from eft_core.policy import Member, Policy
@@ -121,12 +121,19 @@ class _Run:
         )
         tallies = {number: _tally(row, drafters[number], speculation, pace) for number, row in enumerate(rows)}
         self.pacing = Pacing(tallies, speculation, pace)
-        self.pacing.together(self.rows)
         self.prompts = [len(prompt) for prompt in prompts]
         self.tokens = torch.tensor([prompt[-1] for prompt in prompts], device=device)
         self.positions = torch.tensor(self.prompts, device=device) - 1
         # Nobody reads the slot of a row's last possible token, so drafts beyond it may be written there.
         self.last = torch.tensor([len(row.prompt) + row.most - 1 for row in rows], device=device)
+        self.missed: list[Tensor] = []  # tokens (B,) of plain steps that the idle lanes have not seen
+        self.idle: list[Lane] = []  # of drafters that plain decoding does without
+        self._together()
+
+    def _together(self) -> None:
+        """Other rows run now."""
+        self.pacing.together(self.rows)
+        self.idle = [lane for lane in self.draft.lanes if all(self.pacing.tallies[row].extra for row in lane.rows)]
 
     def _columns(
         self, drafting: Sequence[Sequence[Member]], verifying: Sequence[Sequence[Member]]
@@ -149,8 +156,13 @@ class _Run:
         clock = self.pacing.pace.clock
         began = clock()
         length = self.pacing.length(self.rows)
+        observes = self.pacing.observes(self.rows, length)
+        if length == 0 and not observes and self.pacing.steps_plainly:
+            blocks = self._plain_step(began)
+            self.pacing.learn(0, clock() - began, blocks)
+            return blocks
         lengths = self.pacing.lengths(self.rows, length)
-        drafts, logits, first = yield from self._draft(length, self.pacing.observes(length), began)
+        drafts, logits, first = yield from self._draft(length, observes)
         with torch.inference_mode():
             verdict, logprobs = self.proposals.judge(logits, drafts, self._on_device(lengths))
             accepted, tokens = verdict.accepted[:, None], verdict.tokens[:, None]
@@ -166,7 +178,7 @@ class _Run:
         return blocks
 
     def _draft(
-        self, length: int, observes: bool, began: float
+        self, length: int, observes: bool
     ) -> Generator[list[Drawn], None, tuple[Tensor, list[Tensor], Tensor | None]]:
         """Drafts (B, K), M logits of (B, K + 1, V), and what a plain step would have drafted, if asked."""
         starts = [self.pacing.tallies[row].count for row in self.rows]
@@ -181,15 +193,13 @@ class _Run:
             where = self.draft.places(positions, longest)
         for place in range(length + 1):
             with torch.inference_mode():
-                passes.append(self.draft.run(ids[-1][:, None], where, place))
+                passes.append(self._first(where) if place == 0 else self.draft.run(ids[-1][:, None], where, place))
                 if place < length:
                     ids.append(self.proposals.propose(place, [member[:, 0] for member in passes[-1]]))
                 elif observes:
                     first = self.proposals.propose(place, [member[:, 0] for member in passes[-1]])
             yield []
         with torch.inference_mode():
-            if length == 0:
-                self._time_draft(began)
             block = torch.stack(ids, 1)  # (B, K + 1): the last committed token, then the drafts
             logits = [torch.cat(each, 1) for each in zip(*passes, strict=True)]
             if self.verify is not None:
@@ -203,6 +213,40 @@ class _Run:
             return self.last.new_full((len(lengths),), lengths[0])
         return torch.tensor(lengths, device=self.last.device)
 
+    @torch.inference_mode()
+    def _plain_step(self, began: float) -> list[Committed]:
+        """One step of plain decoding, with its draws."""
+        starts = [self.pacing.tallies[row].count for row in self.rows]
+        longest = max(self.prompts[row] - 1 + start for row, start in zip(self.rows, starts, strict=True))
+        positions = self.positions[:, None]
+        where = self.draft.places(positions, longest, skipped=self.idle)
+        logits = self.draft.run(self.tokens[:, None], where, skipped=self.idle)
+        self._time_draft(began)
+        if self.verify is not None:
+            there = self.verify.places(positions, longest, self.draft.lanes, where)
+            logits += self.verify.run(self.tokens[:, None], there)
+        if self.idle and self.pacing.fixed is None:
+            self.missed.append(self.tokens)
+        self.tokens, logprobs = self.proposals.plain([member[:, 0] for member in logits], starts)
+        self.positions = self.positions + 1
+        ids, values = to_host(self.tokens, logprobs.gather(1, self.tokens[:, None])[:, 0])
+        return [Committed(row, [token], [value], 0) for row, token, value in zip(self.rows, ids, values, strict=True)]
+
+    def _first(self, where: list[dict[torch.dtype, Places]]) -> list[Tensor]:
+        """The first draft pass, M logits of (B, 1, V). Drafters that missed plain steps catch up in it."""
+        last = self.tokens[:, None]
+        if not self.missed:
+            return self.draft.run(last, where, 0)
+        behind, self.missed = [*self.missed, self.tokens], []
+        positions = self.positions[:, None] + (counted(len(behind), last.device) - len(behind) + 1)
+        longest = max(self.prompts[row] - 1 + self.pacing.tallies[row].count for row in self.rows)
+        others = [lane for lane in self.draft.lanes if lane not in self.idle]
+        late = self.draft.run(torch.stack(behind, 1), self.draft.places(positions, longest), skipped=others)
+        now = self.draft.run(last, where, 0, skipped=self.idle)
+        members = {member for lane in self.idle for member in lane.caches}
+        found = zip(self.draft.members, late, now, strict=True)
+        return [caught[:, -1:] if member in members else new for member, caught, new in found]
+
     def _time_draft(self, began: float) -> None:
         """The share of drafting in a plain step, as long as nothing better is known."""
         if self.pacing.costs.plain is None:
@@ -211,20 +255,18 @@ class _Run:
             self.pacing.costs.draft = self.pacing.pace.clock() - began
 
     def remove(self, ended: set[int]) -> None:
-        """Let ended rows go, and drafters that only cost."""
-        alone = self.pacing.let_go(self.rows) - ended
-        if not ended and not alone:
+        """Let ended rows go."""
+        if not ended:
             return
         with torch.inference_mode():
-            if alone:
-                self.draft.release(alone)
             kept = self.draft.remove(ended)
             if self.verify is not None:
                 self.verify.remove(ended)
             index = torch.tensor(kept, dtype=torch.long, device=self.last.device)
             self.tokens, self.positions, self.last = (each[index] for each in (self.tokens, self.positions, self.last))
+            self.missed = [each[index] for each in self.missed]
             self.proposals.select(kept)
-        self.pacing.together(self.rows)
+        self._together()
 
     def free(self) -> None:
         self.draft.free()

@@ -1,5 +1,6 @@
 """README and repository say the same: the tree, the commands, the front matter, the pins."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -103,3 +104,15 @@ def test_pictures_of_the_readme_exist() -> None:
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
     assert pictures
     assert all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_speeds_of_the_readme_are_those_of_the_committed_benchmark() -> None:
+    """Median and interval of every ratio, and the machine and date they were measured on."""
+    document = json.loads((ROOT / "assets/benchmarks/atlas-cpu.json").read_text(encoding="utf-8"))
+    assert document["identity_passed"] is True
+    told = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", README, re.MULTILINE))
+    assert set(document["ratios"]) <= set(told)
+    for name, text in told.items():
+        interval = document["intervals"][name]
+        assert text == f"{interval['median']:.2f} [{interval['low']:.2f}, {interval['high']:.2f}]", name
+    assert document["machine"]["date"] in README

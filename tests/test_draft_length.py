@@ -70,11 +70,11 @@ def cycle(pacing: Pacing, worlds: dict[int, World], rng: random.Random, slowness
     length = pacing.length(rows)
     if length == 0 and pacing.costs.plain is None:
         pacing.costs.draft = world.draft * world.noise(rng) * slowness
-    blocks = []
+    blocks, observes = [], pacing.observes(rows, length)
     for row, counted in zip(rows, pacing.lengths(rows, length), strict=True):
         alpha = worlds[row].alpha
         accepted = next((place for place in range(counted) if rng.random() >= alpha), counted)
-        overlap = rng.betavariate(alpha, 1 - alpha) if pacing.observes(length) else None
+        overlap = rng.betavariate(alpha, 1 - alpha) if observes else None
         blocks.append(block(accepted, counted, overlap, row))
     pacing.learn(length, world.cost(length) * world.noise(rng) * slowness, blocks)
     for each in blocks:
@@ -326,17 +326,39 @@ def paced(*tallies: Tally, pace: Pace, length: int | None = None) -> Pacing:
     return found
 
 
-def test_adapting_begins_with_two_plain_steps_that_look_what_a_draft_would_have_been_worth() -> None:
+def test_adapting_begins_with_two_plain_steps_and_looks_when_they_go_on() -> None:
+    """What a draft would have been worth is looked at now and then; such a step is no measure of a plain one."""
     pace = Pace(lambda: 0.0)
     pacing = paced(tally(pace), pace=pace)
     for _ in range(2):
         assert pacing.length([0]) == 0
-        assert pacing.observes(0)
+        assert not pacing.observes([0], 0)
         pacing.costs.draft = 0.05
-        pacing.learn(0, 1.0, [block(0, 0, overlap=0.9)])
+        pacing.learn(0, 1.0, [block(0, 0)])
     assert pacing.length([0]) > 2
+    assert pacing.observes([0], 0)
+    pacing.learn(0, 9.0, [block(0, 0, overlap=0.1)])
+    assert pacing.costs.plain == pytest.approx(1.0)
+    assert pace.measured("row") == pytest.approx((0.1 + 4 * ALIKE) / 5)
     assert pacing.tallies[0].drafting.cycles == 0
-    assert pace.measured("row") == pytest.approx((2 * 0.9 + 4 * ALIKE) / 6)
+
+
+def looks(pacing: Pacing, rows: list[int], steps: int) -> int:
+    """In how many of so many plain steps it looks."""
+    count = 0
+    for _ in range(steps):
+        observes = pacing.observes(rows, 0)
+        count += observes
+        pacing.learn(0, 1.0, [block(0, 0, 0.1 if observes else None, row) for row in rows])
+    return count
+
+
+def test_it_looks_seldom_where_a_drafter_must_catch_up_for_it_and_never_without_one() -> None:
+    pace = Pace(lambda: 0.0)
+    rows = [tally(pace, "a"), tally(pace, "b", extra=True), tally(pace, "c", drafter="")]
+    assert looks(paced(*rows[:1], pace=pace), [0], 64) == 16
+    assert looks(paced(*rows[:2], pace=pace), [0, 1], 64) == 4
+    assert looks(paced(rows[2], pace=pace), [0], 64) == 0
 
 
 def test_a_fixed_length_is_kept_but_for_the_room_and_never_looks() -> None:
@@ -346,7 +368,8 @@ def test_a_fixed_length_is_kept_but_for_the_room_and_never_looks() -> None:
     assert pacing.lengths([0, 1, 2], 5) == [5, 2, 5]
     assert pacing.length([1, 2]) == 2
     assert pacing.length([2]) == 0  # nobody is left who drafts
-    assert not pacing.observes(0)
+    assert not pacing.observes([0, 1, 2], 0)
+    assert not pacing.steps_plainly
 
 
 def test_drafts_for_itself_are_tokens_for_sure() -> None:
@@ -357,36 +380,6 @@ def test_drafts_for_itself_are_tokens_for_sure() -> None:
     row.overlap(0.0)
     assert row.drafting.cycles == 0
     assert pace.measured("row") is None
-
-
-def test_a_drafter_that_only_costs_is_let_go_and_costs_nothing_then() -> None:
-    pace = Pace(lambda: 0.0)
-    own, shared = tally(pace, "a", extra=True), tally(pace, "b")
-    pacing = paced(own, shared, pace=pace)
-    for _ in range(8):
-        assert pacing.let_go([0, 1]) == set()
-        pacing.learn(0, 1.0, [block(0, 0, 0.1), block(0, 0, 0.1, row=1)])
-    assert pacing.let_go([0, 1]) == {0}  # the other's members run anyway
-    assert pacing.let_go([0, 1]) == set()
-    assert (own.passes, own.drafts, shared.drafts) == (frozenset({VERIFY}), False, True)
-    assert own.expected(3) == [1.0] * 4
-    assert pacing.lengths([0, 1], 3) == [0, 3]
-    before = pacing.costs
-    pacing.together([0, 1])
-    assert pacing.costs is not before
-    assert pacing.length([0]) == 0
-
-
-def test_a_drafter_that_was_worth_a_draft_lately_stays_and_so_does_every_fixed_one() -> None:
-    pace = Pace(lambda: 0.0)
-    pacing = paced(tally(pace, extra=True), pace=pace)
-    for turn in range(12):
-        pacing.learn(int(turn == 6), 1.0, [block(0, int(turn == 6))])
-    assert pacing.let_go([0]) == set()
-    fixed = paced(tally(pace, extra=True), pace=pace, length=0)
-    for _ in range(20):
-        fixed.learn(0, 1.0, [block(0, 0)])
-    assert fixed.let_go([0]) == set()
 
 
 def run(pacing: Pacing, lengths: Sequence[tuple[int, float]], rows: Sequence[int]) -> None:
