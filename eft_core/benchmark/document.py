@@ -28,7 +28,7 @@ def document(
     found: Results, lab: Lab, checks: Sequence[Check], machine: Mapping[str, str | int], memory: Mapping[str, float]
 ) -> Document:
     """Everything that was found. `ratios` are medians, `intervals` their 95% intervals; `acceptance` is that of the
-    adaptive block rule, all rounds together."""
+    block rule, all lengths and rounds together."""
     scale, drafting = lab.scale, results.acceptance(found)
     claimed = results.ratios(found, scale.lengths)
     adaptive = results.adaptive(found, scale.lengths, scale.costly_lengths)

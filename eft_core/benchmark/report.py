@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from eft_core.benchmark import measure, results
 from eft_core.benchmark.identity import Check
-from eft_core.benchmark.measure import ADAPTIVE, PLAIN, Lab, Results
+from eft_core.benchmark.measure import PLAIN, Lab, Results
 from eft_core.benchmark.prediction import Costs
 from eft_core.benchmark.results import AtLength
 from eft_core.benchmark.timing import Rounds, drafting_of, lockstep, speedup, summary, tokens_per_second
@@ -153,7 +153,7 @@ def memory_told(memory: Mapping[str, float]) -> str:
 def acceptance_told(found: Results) -> str:
     drafting = results.acceptance(found)
     overall = f"{drafting.acceptance:.1%}" if drafting.acceptance is not None else "nothing was drafted"
-    return f"Acceptance of {ADAPTIVE}: {overall}; by position {by_position(drafting)}"
+    return f"Acceptance of the block rule, all lengths: {overall}; by position {by_position(drafting)}"
 
 
 def _costly(found: Results) -> str:

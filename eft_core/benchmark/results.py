@@ -83,5 +83,7 @@ def _over_best(rounds: Rounds, costs: Costs, lengths: tuple[int, ...]) -> Ratio:
 
 
 def acceptance(results: Results) -> Drafting:
-    """What the adaptive block rule drafted in all up-scaled rounds."""
-    return drafting_of([run for rounds in results.up.values() for run in rounds[ADAPTIVE]])
+    """What the block rule drafted in all up-scaled rounds, at any length: adapting may draft nothing at all."""
+    block = ADAPTIVE.partition(",")[0]
+    runs = [runs for rounds in results.up.values() for name, runs in rounds.items() if name.startswith(block)]
+    return drafting_of([run for each in runs for run in each])
