@@ -125,6 +125,20 @@ def any_session(request: pytest.FixtureRequest, sessions: Callable[[str], Any]) 
     return sessions(request.param)
 
 
+class Counting:
+    """Models that note how many rows and tokens each forward had."""
+
+    def __init__(self, model: Any, calls: list[tuple[int, int]]) -> None:
+        self._model, self._calls = model, calls
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def forward(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        self._calls.append((ids.shape[0], ids.shape[1]))
+        return self._model.forward(ids, *args, **kwargs)
+
+
 # --- the browser
 
 CHROMIUM_ARGUMENTS = [

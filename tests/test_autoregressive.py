@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import Counting
 
 from eft_core.autoregressive import Continuation, decode
 from eft_core.config import Limits, Request, Row, Sampling
@@ -92,20 +93,6 @@ def test_greedy_text_at_equal_sizes_is_the_tuned_models_own(any_session: Any) ->
             suppress_tokens=padding,
         )
         assert list(answer.token_ids) == own[0, ids.shape[1] :].tolist()
-
-
-class Counting:
-    """Models that note how many rows and tokens each forward had."""
-
-    def __init__(self, model: Any, calls: list[tuple[int, int]]) -> None:
-        self._model, self._calls = model, calls
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def forward(self, ids: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self._calls.append((ids.shape[0], ids.shape[1]))
-        return self._model.forward(ids, *args, **kwargs)
 
 
 def run(

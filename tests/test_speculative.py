@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from conftest import Counting
 
 from eft_core.autoregressive import Continuation, Drawn, decode
 from eft_core.config import Limits, Request, Row, Rule, Sampling, Speculation
@@ -179,20 +180,6 @@ def test_an_end_token_inside_a_block_ends_its_row_alone(session: Any) -> None:
 
 
 # --- what a cycle costs and tells
-
-
-class Counting:
-    """A model that notes the rows and tokens of each forward."""
-
-    def __init__(self, model: Any, calls: list[tuple[int, int]]) -> None:
-        self._model, self._calls = model, calls
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def forward(self, ids: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self._calls.append((ids.shape[0], ids.shape[1]))
-        return self._model.forward(ids, *args, **kwargs)
 
 
 def test_a_cycle_is_k_plus_one_passes_of_the_drafter_and_one_of_every_other_member(session: Any) -> None:
