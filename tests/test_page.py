@@ -280,7 +280,7 @@ def test_an_answer_of_other_settings_is_marked_stale(visit: Any) -> None:
 
 
 def set_temperature(page: Any, value: str) -> None:
-    """Type it, until the answers are stale: on a busy machine gradio may draw the opened section once more meanwhile."""
+    """Type it until the answers are stale: on a busy machine gradio may draw the opened section once more."""
     from playwright.sync_api import TimeoutError as Late
 
     temperature = page.get_by_label("number input for Temperature")
