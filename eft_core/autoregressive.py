@@ -17,13 +17,15 @@ from eft_core.distributions import Mixture, log_probabilities
 from eft_core.events import Drafting, Fate, Reason
 from eft_core.model import Model
 from eft_core.policy import Member, Policy
+from eft_core.recorder import Laws, Recorder
 from eft_core.sampling import Draws, Noise, draw
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
     """A row to decode: prompt ids, the policy that continues them, and its random stream. `most`: tokens at most;
-    it ends for `reason_at_most` ("length", or "context" where the window is what limits it)."""
+    it ends for `reason_at_most` ("length", or "context" where the window is what limits it). The last `given` ids of
+    the prompt are the answer's beginning: the random stream has passed them already."""
 
     prompt: tuple[int, ...]
     policy: Policy
@@ -31,6 +33,7 @@ class Continuation:
     sample: int
     most: int
     reason_at_most: Reason = "length"
+    given: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,12 @@ def decode(
     models: Mapping[Member, Model],
     end_ids: frozenset[int],
     stopped: Callable[[int, int], bool] = lambda row, token: False,
+    recorder: Recorder | None = None,
 ) -> Generator[list[Drawn], None, None]:
     """Decode all rows together. Yields [] once the prompts are read, then one list of drawn tokens a step.
 
     `stopped(row, token)` is asked after each token that is no end token whether the row's text has met a stop string.
+    `recorder` gets what the tokens were drawn from.
     """
     capacity = max(len(row.prompt) + row.most for row in rows)
     batch = Batch([row.prompt for row in rows], [row.policy.members() for row in rows], models, capacity)
@@ -68,6 +73,8 @@ def decode(
                 Drawn(row, token, logprob, ending(row, token, logprob, rows[row], step, end_ids, stopped))
                 for row, token, logprob in state.step(step)
             ]
+            if recorder is not None:
+                state.record(recorder, drawn)
             yield drawn
             state.remove({each.row for each in drawn if each.reason})
             step += 1
@@ -105,6 +112,9 @@ class _Stepper:
         self.mixture = Mixture.of([row.policy for row in rows], batch.members, device)
         self.draws = Draws.of([(row.sampling, row.sample) for row in rows], device)
         self.noise = Noise(len(rows), batch.width, device)
+        self.given = [row.given for row in rows]
+        self.laws: tuple[list[Tensor], Tensor] | None = None  # what the last step drew from: M logits, log pi
+        self.columns = [{member: number for number, member in enumerate(batch.members)}] * len(rows)
 
     @torch.inference_mode()
     def step(self, step: int) -> list[tuple[int, int, float]]:
@@ -113,13 +123,21 @@ class _Stepper:
         longest = max(self.lengths[row] for row in rows) - 1 + step
         logits = self.batch.run(self.tokens[:, None], self.batch.places(self.positions[:, None], longest))
         logprobs = log_probabilities([member[:, 0] for member in logits], self.mixture)
-        noise = self.noise.at(self.draws, [step] * len(rows))[:, 0] if self.draws.sampled else None
+        self.laws = logits, logprobs[:, None]
+        starts = [self.given[row] + step for row in rows]
+        noise = self.noise.at(self.draws, starts)[:, 0] if self.draws.sampled else None
         self.tokens = draw(logprobs, self.draws, noise)
         self.positions = self.positions + 1
         values = logprobs.gather(1, self.tokens[:, None])[:, 0]
         tokens, chosen = to_host(self.tokens, values)
         found = zip(rows, tokens, chosen, strict=True)
         return [(row, token if math.isfinite(value) else -1, value) for row, token, value in found]
+
+    def record(self, recorder: Recorder, drawn: Sequence[Drawn]) -> None:
+        """Hand over what the last step drew from; a failed row drew nothing."""
+        assert self.laws is not None, "a step comes first"
+        laws = Laws(self.batch.rows, self.columns, *self.laws)
+        recorder.keep(laws, {each.row: [(each.token, each.fate)] for each in drawn if each.reason != "failed"})
 
     @torch.inference_mode()
     def remove(self, rows: set[int]) -> None:

@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
@@ -77,29 +77,43 @@ class Speculation:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One running continuation: a prompt, the policy that answers it, and one random stream (seed, sample)."""
+    """One running continuation: a prompt, the policy that answers it, and one random stream (seed, sample).
+
+    `given` are token ids with which the answer begins, so that it goes on from there: a branch of another answer. They
+    count as its first tokens, in limits and in the random stream too, so a row that is given its own tokens goes on
+    as it did.
+    """
 
     prompt: str
     policy: Policy
     sampling: Sampling = Sampling()
     sample: int = 0
+    given: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise ValueError("the prompt is empty: write a question, or pick one of the examples.")
         object.__setattr__(self, "sample", whole("sample", self.sample, 0, 2**31 - 1, "count samples from 0"))
+        object.__setattr__(self, "given", token_ids(self.given))
+
+
+def token_ids(ids: Iterable[object]) -> tuple[int, ...]:
+    """Token ids as ints; whether a family has them is seen when they are used."""
+    return tuple(whole("token id", each, 0, 2**31 - 1, "use the ids of a trace or an answer") for each in ids)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """Rows that decode together. `compare` makes the common one: one prompt, several policies, equal sampling.
 
-    `speculation` None is plain decoding, one token a step.
+    `speculation` None is plain decoding, one token a step. `record`: keep of every token what it was drawn from
+    (`trace`).
     """
 
     rows: tuple[Row, ...]
     limits: Limits = Limits()
     speculation: Speculation | None = None
+    record: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
@@ -115,10 +129,27 @@ class Request:
         limits: Limits = Limits(),  # frozen
         samples: int = 1,
         speculation: Speculation | None = None,
+        record: bool = True,
     ) -> Self:
         """Every policy answers `prompt` `samples` times; all columns share the random streams (SPEED.md 2.4)."""
         rows = tuple(Row(prompt, policy, sampling, sample) for policy in policies for sample in range(samples))
-        return cls(rows, limits, speculation)
+        return cls(rows, limits, speculation, record)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A response that somebody wrote to a prompt, to be looked at under a policy: as text, or as token ids."""
+
+    prompt: str
+    response: str | tuple[int, ...]
+    policy: Policy
+
+    def __post_init__(self) -> None:
+        Row(self.prompt, self.policy)  # the same demands on a prompt
+        if not self.response:
+            raise ValueError("the response is empty: paste a text, or take an answer of a comparison.")
+        if not isinstance(self.response, str):
+            object.__setattr__(self, "response", token_ids(self.response))
 
 
 @dataclass(frozen=True, slots=True)

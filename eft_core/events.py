@@ -1,22 +1,25 @@
 """What a session says while it works: frozen dataclasses, from `session` to whoever listens.
 
 A stream is: `Queued`* (while others run), `Loading`* (members that are not in memory yet), `Timing`?, `Started`, then
-`TokensDrawn` and `RowFinished` of all rows interleaved, and `Done`. Rows are numbered as in the request.
+`TokensDrawn`, `TokensRecorded` and `RowFinished` of all rows interleaved, and `Done`. Rows are numbered as in the
+request. An inspection's stream has `Reading`* and `Inspected` in their stead.
 Bad input and failures that concern the whole request are raised, not sent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from eft_core.policy import Policy
+from eft_core.trace import Trace
 
 # end: an end token was drawn. stop: a stop string. length: max_new_tokens. context: the window is full.
 # failed: this row's policy had no finite probability; `Answer.message` says why; other rows go on.
 Reason = Literal["end", "stop", "length", "context", "failed"]
 
 # How a token came to be. plain: drawn from the policy, nothing was drafted. accepted: drafted, and verified.
-# recovered: drawn after a draft was rejected. bonus: drawn after a whole block was accepted.
-Fate = Literal["plain", "accepted", "recovered", "bonus"]
+# recovered: drawn after a draft was rejected. bonus: drawn after a whole block was accepted. given: not drawn, but the
+# beginning of the answer that the request gave. They differ in their first letters, by which traces keep them.
+Fate = Literal["plain", "accepted", "recovered", "bonus", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +125,18 @@ class TokensDrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class TokensRecorded:
+    """The records of the row's next len(trace) tokens; they come after the tokens, and before the row ends."""
+
+    row: int
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A finished row. `logprobs` are the policy's own (before temperature, top-k, top-p), in nats. `token_ids`
     include the end token; `text` does not show it. `seconds` from the row's first decoding step to its last.
-    `fates` are one a token; `drafting` is set if the request speculated."""
+    `fates` are one a token; `drafting` is set if the request speculated, `trace` if it kept records."""
 
     policy: Policy
     text: str
@@ -137,10 +148,16 @@ class Answer:
     message: str = ""
     fates: tuple[Fate, ...] = ()
     drafting: Drafting | None = None
+    trace: Trace | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def given(self) -> int:
+        """How many tokens at its beginning the request gave."""
+        return self.fates.count("given")
 
     @property
     def tokens_per_second(self) -> float:
-        return len(self.token_ids) / self.seconds if self.seconds > 0 else 0.0
+        return (len(self.token_ids) - self.given) / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +179,21 @@ class Done:
     gain: Gain | None = None
 
 
-Event = Queued | Loading | Timing | Working | Started | TokensDrawn | RowFinished | Done
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An inspection has read `done` of `total` tokens."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The records of texts that somebody else wrote, in the order in which they were given."""
+
+    traces: tuple[Trace, ...]
+    seconds: float
+
+
+Event = Queued | Loading | Timing | Working | Started | TokensDrawn | TokensRecorded | RowFinished | Done
+Inspecting = Queued | Loading | Reading | Inspected

@@ -13,7 +13,7 @@ from eft_core.config import Settings
 from eft_core.families import Checkpoint, Family
 from eft_core.model import Model, read_network, served
 from eft_core.policy import Member
-from eft_core.vocabulary import Vocabulary, encode, load_tokenizer, shared
+from eft_core.vocabulary import Vocabulary, encode, encode_response, load_tokenizer, shared
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _FORWARDS = ("auto", "lean", "library", "captured")
@@ -76,6 +76,12 @@ class Models:
                 f"{self.family.name} know: they share ids below {self.vocabulary.width}."
             )
         return ids
+
+    def encode_response(self, prompt: str, response: str) -> tuple[int, ...]:
+        """A response as ids, as it would stand behind the prompt. From any thread."""
+        with self._reading:
+            self._read_tokenizers()
+            return encode_response(self._encoder, prompt, response)
 
     def _read_tokenizers(self) -> None:
         with self._reading:

@@ -16,11 +16,13 @@ from eft_core.batch import Batch, Lane
 from eft_core.config import Speculation
 from eft_core.distributions import Mixture
 from eft_core.draft_length import MOST, Pace
+from eft_core.events import Fate
 from eft_core.kv_cache import Places, counted
 from eft_core.model import Model
 from eft_core.pacing import Committed, Pacing, Tally, fates, kind_of
 from eft_core.policy import Member, Policy
 from eft_core.proposals import Proposals
+from eft_core.recorder import Laws, Recorder
 
 
 def speculate(
@@ -31,6 +33,7 @@ def speculate(
     speculation: Speculation,
     pace: Pace,
     stopped: Callable[[int, int], bool] = lambda row, token: False,
+    recorder: Recorder | None = None,
 ) -> Generator[list[Drawn], None, None]:
     """Decode all rows together, as `autoregressive.decode` does, by drafts of `drafters`, one policy a row.
 
@@ -44,6 +47,8 @@ def speculate(
         while run.rows:
             blocks = yield from run.cycle()
             drawn = [each for block in blocks for each in _drawn(block, run.pacing.tallies, rows, end_ids, stopped)]
+            if recorder is not None:
+                run.record(recorder, drawn)
             yield drawn
             run.remove({each.row for each in drawn if each.reason})
         run.pacing.predict()
@@ -105,8 +110,11 @@ class _Run:
         self.draft = Batch(prompts, drafting, models, capacity)
         self.verify = Batch(prompts, verifying, models, capacity) if any(verifying) else None
         device, width = self.draft.device, self.draft.width
+        self.columns = self._columns(drafting, verifying)
+        self.laws: tuple[list[Tensor], Tensor] | None = None  # what the last cycle drew from: M logits, log pi
+        self.given = [row.given for row in rows]
         self.proposals = Proposals(
-            target=Mixture.at(policies, self._columns(drafting, verifying), device),
+            target=Mixture.at(policies, self.columns, device),
             draft=Mixture.of(drafters, self.draft.members, device),
             settings=[(row.sampling, row.sample) for row in rows],
             # A row that drafts for itself draws as plain decoding does, whatever the rule.
@@ -165,6 +173,7 @@ class _Run:
         drafts, logits, first = yield from self._draft(length, observes)
         with torch.inference_mode():
             verdict, logprobs = self.proposals.judge(logits, drafts, self._on_device(lengths))
+            self.laws = logits, logprobs
             accepted, tokens = verdict.accepted[:, None], verdict.tokens[:, None]
             committed = torch.cat([drafts, tokens], 1).scatter_(1, accepted, tokens)  # (B, K + 1)
             columns = [committed, accepted, logprobs.gather(2, committed[..., None])[..., 0].double()]
@@ -186,7 +195,7 @@ class _Run:
         longest = max(start + end for start, end in zip(starts, ends, strict=True))
         ids, first, passes = [self.tokens], None, list[list[Tensor]]()
         with torch.inference_mode():
-            self.proposals.begin(starts, length)
+            self.proposals.begin(self._passed(starts), length)
             positions = self.positions[:, None] + counted(length + 1, self.last.device)  # (B, K + 1)
             if any(self.pacing.tallies[row].left < length for row in self.rows):
                 positions = torch.minimum(positions, self.last[:, None])
@@ -206,6 +215,19 @@ class _Run:
                 there = self.verify.places(positions, longest, self.draft.lanes, where)
                 logits += self.verify.run(block, there)
             return block[:, 1:], logits, first
+
+    def _passed(self, starts: Sequence[int]) -> list[int]:
+        """How far each row's random stream is: the tokens that it drew and those that it was given."""
+        return [start + self.given[row] for row, start in zip(self.rows, starts, strict=True)]
+
+    def record(self, recorder: Recorder, drawn: Sequence[Drawn]) -> None:
+        """Hand over what the last cycle drew from, and what it drew."""
+        assert self.laws is not None, "a cycle comes first"
+        tokens: dict[int, list[tuple[int, Fate]]] = {}
+        for each in drawn:
+            if each.reason != "failed":
+                tokens.setdefault(each.row, []).append((each.token, each.fate))
+        recorder.keep(Laws(self.rows, self.columns, *self.laws), tokens)
 
     def _on_device(self, lengths: list[int]) -> Tensor:
         """Draft lengths of the rows; mostly they are all one."""
@@ -227,7 +249,8 @@ class _Run:
             logits += self.verify.run(self.tokens[:, None], there)
         if self.idle and self.pacing.fixed is None:
             self.missed.append(self.tokens)
-        self.tokens, logprobs = self.proposals.plain([member[:, 0] for member in logits], starts)
+        self.tokens, logprobs = self.proposals.plain([member[:, 0] for member in logits], self._passed(starts))
+        self.laws = logits, logprobs[:, None]
         self.positions = self.positions + 1
         ids, values = to_host(self.tokens, logprobs.gather(1, self.tokens[:, None])[:, 0])
         return [Committed(row, [token], [value], 0) for row, token, value in zip(self.rows, ids, values, strict=True)]

@@ -3,6 +3,7 @@
 from eft_core.autoregressive import Continuation, Drawn
 from eft_core.detokenize import Detokenizer
 from eft_core.events import Answer, Fate, RowStart, TokensDrawn
+from eft_core.trace import Trace
 
 _FAILED = (
     "this policy has no finite probability here: a member gave nan or infinity. Check that member's checkpoint, "
@@ -13,23 +14,33 @@ _FAILED = (
 class Transcript:
     """One row's tokens and text while it runs."""
 
-    def __init__(self, tokenizer: object, row: Continuation, stop: tuple[str, ...]) -> None:
+    def __init__(self, tokenizer: object, row: Continuation, stop: tuple[str, ...], given: Trace | None = None) -> None:
+        """`given`: the records of the tokens that the row was given; they come first."""
         self._row, self._text = row, Detokenizer(tokenizer, stop)
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._fates: list[Fate] = []
         self._sent = 0  # tokens that an event has told
         self._pieces = ""
+        self._traces: list[Trace] = []
+        if given is not None:
+            for token, logprob in zip(given.tokens.tolist(), given.logprobs[:, 0].tolist(), strict=True):
+                self.push(token)
+                self.take(Drawn(0, token, logprob, None, "given"))
 
     @property
     def start(self) -> RowStart:
         row = self._row
-        return RowStart(row.policy, tuple(str(member) for member in row.policy.members()), len(row.prompt))
+        return RowStart(row.policy, tuple(str(each) for each in row.policy.members()), len(row.prompt) - row.given)
 
     def push(self, token: int) -> bool:
         """Add a token's text; whether a stop string was met."""
         self._pieces += self._text.push(token)
         return self._text.stopped
+
+    def record(self, trace: Trace) -> None:
+        """Keep the records of the next tokens."""
+        self._traces.append(trace)
 
     def take(self, drawn: Drawn) -> None:
         """Keep a drawn token."""
@@ -56,10 +67,11 @@ class Transcript:
             token_ids=tuple(self._ids),
             logprobs=tuple(self._logprobs),
             reason=reason,
-            prompt_tokens=len(self._row.prompt),
+            prompt_tokens=len(self._row.prompt) - self._row.given,
             seconds=seconds,
             message=_FAILED if reason == "failed" else "",
             fates=tuple(self._fates),
             drafting=drawn.drafting,
+            trace=Trace.join(self._traces) if self._traces else None,
         )
         return tail, answer

@@ -88,6 +88,19 @@ def encode(tokenizer: Any, prompt: str) -> tuple[int, ...]:
     return tuple(ids)
 
 
+def encode_response(tokenizer: Any, prompt: str, response: str) -> tuple[int, ...]:
+    """Ids of a response as it would stand behind the prompt; special-token texts inside it stay text.
+
+    Where the rendered prompt ends in a word or a colon, models begin an answer with a space, so one is put there.
+    """
+    text = response.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    tail = _around(tokenizer)[1] if tokenizer.chat_template else prompt
+    beside = any(tail.endswith(token) for token in tokenizer.all_special_tokens if token)
+    if tail and not tail[-1].isspace() and not text[:1].isspace() and not beside:
+        text = " " + text
+    return tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"])
+
+
 def _around(tokenizer: Any) -> tuple[str, str, bool]:
     """What the template puts before and after a user's text, and whether it trims the text."""
     message = [{"role": "user", "content": f" {_PLACE} "}]
