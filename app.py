@@ -45,7 +45,7 @@ def launch_options() -> dict[str, Any]:
     """How the page is served, for `main` and for tests."""
     return {
         "theme": theme(),
-        "css_paths": ASSETS / "style.css",
+        "css_paths": [ASSETS / f"{name}.css" for name in ("palette", "style", "strip")],
         "footer_links": ["api"],
         "run_history": False,
         "enable_monitoring": False,

@@ -14,6 +14,15 @@ let shown = null; // the run whose answers are on the board
 let waiting = null; // a run that has not started: it must not wipe the answers of another
 let went = '';
 
+const strips = tokenStrips({
+  tools: find('.strip-tools'),
+  shifts: find('.strip-shifts'),
+  layer: find('.layer'),
+  live: find('.strip-live'),
+  onBranch: ({ key, tokens, text }) => trigger('select', { act: 'branch', key, tokens, text, prompt: shown.prompt }),
+  onRegenerate: ({ key, behaviours, beta }) => trigger('select', { act: 'weigh', key, behaviours, beta }),
+});
+
 function node(tag, className, parent, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -43,9 +52,14 @@ function makeCard(key) {
   text.dir = 'auto';
   text.setAttribute('aria-live', 'polite');
   const body = text.appendChild(document.createTextNode(''));
+  const host = node('div', 'tokens', card);
+  host.hidden = true;
   const foot = node('footer', '', card);
-  const made = { card, name, remove, formula, text, body, note: node('span', 'note', foot), count: node('span', 'count', foot) };
+  const made = { card, name, remove, formula, text, body, host, told: 0 };
+  Object.assign(made, { note: node('span', 'note', foot), count: node('span', 'count', foot) });
   Object.assign(made, makeShare(foot, key));
+  made.inspect = button('inspect', foot, 'inspect', key);
+  made.inspect.textContent = 'Inspect';
   cards.set(key, made);
   return made;
 }
@@ -93,8 +107,27 @@ function drawColumn(column) {
   made.name.title = 'Edit this column in the settings';
   made.remove.setAttribute('aria-label', `Remove ${column.label}`);
   made.remove.hidden = layout.columns.length < 2;
-  setText(made.formula, column.formula);
+  const branch = shown && column.branch && column.branch.prompt === shown.prompt ? column.branch : null;
+  setText(made.formula, branch ? `${column.formula}, from token ${branch.at}` : column.formula);
   drawAnswer(made, answer, running, stale);
+  drawTokens(made, column, answer);
+}
+
+// The records take the text's place as soon as there are any: what a chunk holds was drawn a moment before.
+function drawTokens(made, { key, label, role }, answer) {
+  const chunks = answer ? answer.chunks : [];
+  if (made.row !== answer) {
+    if (made.strip) made.strip.clear();
+    Object.assign(made, { row: answer, told: 0 });
+  }
+  if (chunks.length) {
+    made.strip = strips.column(key, made.host, { label, role });
+    for (const chunk of chunks.slice(made.told)) made.strip.append(chunk);
+    made.told = chunks.length;
+  }
+  made.host.hidden = !chunks.length;
+  made.text.hidden = Boolean(chunks.length);
+  made.inspect.hidden = !(answer && answer.end && made.strip && made.strip.length);
 }
 
 function drawAnswer(made, answer, running, stale) {
@@ -125,6 +158,7 @@ function draw() {
   const keys = layout.columns.map((column) => column.key);
   for (const [key, made] of cards) {
     if (keys.includes(key)) continue;
+    if (made.strip) made.strip.remove();
     made.card.remove();
     cards.delete(key);
   }
@@ -160,10 +194,12 @@ function drawPanelTitle() {
 }
 
 function open(run) {
-  shown = run;
   waiting = null;
   run.running = !run.example;
-  for (const column of run.columns) run.rows.set(column.key, { text: '', n: 0, s: 0, mark: column.mark });
+  const before = run.joins && shown && shown.prompt === run.prompt ? shown.rows : new Map();
+  for (const [key, row] of before) run.rows.set(key, row);
+  for (const { key, mark } of run.columns) run.rows.set(key, { text: '', n: 0, s: 0, mark, chunks: [] });
+  shown = run;
   if (!run.example && run.query) remember(run.query);
 }
 
@@ -218,6 +254,10 @@ const take = {
     row.failed = Boolean(data.failed);
     row.message = data.m || '';
   },
+  trace(run, data) {
+    const row = run.rows.get(data.c);
+    if (row) row.chunks.push(data);
+  },
   done(run, data) { finish(run, '', '', data.text); },
   stopped(run) { finish(run, '', 'stopped', 'Stopped'); },
   error(run, data) { finish(run, 'error', 'not finished', data.text); },
@@ -247,7 +287,9 @@ function arrange() {
   draw();
   if (layout.go && layout.go !== went) {
     went = layout.go;
-    setTimeout(() => trigger('submit', {}), 50); // after the prompt of the link has reached its box
+    // After the prompt of a link has reached its box. One column alone has its own prompt, or that of the box.
+    const { only } = layout;
+    setTimeout(() => trigger('submit', only === null ? {} : { only }), 50);
   }
 }
 
@@ -265,6 +307,12 @@ async function copy() {
   } catch {
     say('', link); // no clipboard on this page (http, or refused): the link itself, to be copied by hand
   }
+}
+
+function inspect(key) {
+  const { chunks } = shown.rows.get(key);
+  const tokens = chunks.flatMap((chunk) => chunk.tokens.ids);
+  trigger('expand', { prompt: shown.prompt, policy: chunks[0].policy, tokens });
 }
 
 const narrow = () => matchMedia('(max-width: 1099px)').matches;
@@ -285,6 +333,7 @@ element.addEventListener('click', (event) => {
   if (!target) return;
   const { act } = target.dataset;
   if (act === 'copy') copy();
+  else if (act === 'inspect') inspect(Number(target.dataset.key));
   else if (act === 'panel') panel(!document.body.hasAttribute('data-panel'), true);
   else trigger('select', { act, key: Number(target.dataset.key || 0) });
   if (act === 'select' && narrow()) panel(true, true);

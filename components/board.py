@@ -5,7 +5,10 @@ The template is a constant skeleton that names no value, for gradio evaluates te
 are set up now); assets/board.js turns them into nodes with textContent. What the board triggers is checked here.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -22,14 +25,32 @@ SKELETON = """
     </div>
   </div>
   <p class="echo" dir="auto"></p>
-  <div class="columns" role="group" aria-label="Answers"></div>
+  <div class="layer">
+    <div class="strip-tools" role="group" aria-label="Token colours"></div>
+    <div class="columns" role="group" aria-label="Answers"></div>
+    <div class="strip-shifts"></div>
+    <div class="strip-live"></div>
+  </div>
 </div>
 """
 
+# What the board may ask for, beside Run.
+ACTS = ("select", "remove", "add", "branch", "weigh")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a visitor wants of a column: `data` holds what else the act needs, unchecked."""
+
+    act: str
+    key: int
+    data: Mapping[str, Any]
+
 
 def board(log: str, layout: str) -> gr.HTML:
-    """The component. Its triggers: `select` with an act and a column's key, `submit` for a link that runs itself."""
-    script = (ASSETS / "board.js").read_text(encoding="utf-8")
+    """The component. Its triggers: `select` with an act and a column's key; `submit` to run, all columns or `only` one;
+    `expand` to look at an answer in Inspect."""
+    script = strip_script() + (ASSETS / "board.js").read_text(encoding="utf-8")
     return gr.HTML(
         value=log,
         html_template=SKELETON,
@@ -45,10 +66,21 @@ def laid_out(layout: str) -> gr.HTML:
     return gr.HTML(layout=layout)
 
 
-def asked(event: gr.EventData) -> tuple[str, int]:
-    """What the board asks for, as (act, key). The data come from a browser: anything else is a ValueError."""
-    data = getattr(event, "_data", None)
-    act, key = (data.get("act"), data.get("key", 0)) if isinstance(data, dict) else (None, None)
-    if act not in ("select", "remove", "add") or not isinstance(key, int) or isinstance(key, bool):
+def strip_script() -> str:
+    """The token strip's script, which goes before a component's own."""
+    return (ASSETS / "strip.js").read_text(encoding="utf-8") + "\n"
+
+
+def asked(event: gr.EventData) -> Wish:
+    """What the board asks for. The data come from a browser: anything else is a ValueError."""
+    data = data_of(event)
+    act, key = data.get("act"), data.get("key", 0)
+    if act not in ACTS or not isinstance(key, int) or isinstance(key, bool):
         raise ValueError("the board asked for something unknown: reload the page.")
-    return act, key
+    return Wish(act, key, data)
+
+
+def data_of(event: gr.EventData) -> dict[str, Any]:
+    """What a component's script sent with its event; empty for events of gradio's own."""
+    data = getattr(event, "_data", None)
+    return data if isinstance(data, dict) else {}

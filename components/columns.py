@@ -3,6 +3,7 @@
 Pure: no gradio, no models. `Columns` is what one visitor's page holds; every handler takes one and returns another.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -17,12 +18,28 @@ LOWEST_NUCLEUS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """An answer's beginning, with another token at its end than that answer had: a column goes on from it."""
+
+    prompt: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """One policy on the page. `key` never changes; an empty `label` means: name it after its policy."""
+    """One policy on the page. `key` never changes; an empty `label` means: name it after its policy.
+
+    A `branch` belongs to its prompt: for another one the column answers as if it had none.
+    """
 
     key: int
     policy: Policy
     label: str = ""
+    branch: Branch | None = None
+
+    def given(self, prompt: str) -> tuple[int, ...]:
+        """The tokens with which its answer to `prompt` begins."""
+        return self.branch.tokens if self.branch is not None and self.branch.prompt == prompt else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +79,21 @@ class Columns:
             raise ValueError(f"at most {MAX_COLUMNS} columns fit: remove one first.")
         key = max(column.key for column in self.items) + 1
         return replace(self, items=(*self.items, Column(key, self.current.policy)), selected=key)
+
+    def fork(self, key: int, branch: Branch, label: str) -> Self:
+        """A column like that one, right of it and selected, which goes on from `branch`."""
+        parent = self.select(key).current
+        made = replace(self.select(key).add().current, policy=parent.policy, label=clean_label(label), branch=branch)
+        place = self.items.index(parent) + 1
+        return replace(self, items=(*self.items[:place], made, *self.items[place:]), selected=made.key)
+
+    def weigh(self, key: int, behaviours: Mapping[str, float], beta: float, family: Family) -> Self:
+        """That column with other weights, selected; ValueError for weights that it cannot have."""
+        policy = self.select(key).current.policy
+        if policy.finetune is None:
+            raise ValueError("a plain base column has no weights: pick a fine-tuning size for it first.")
+        changed = check(replace(policy, behaviours=dict(behaviours), amplification=beta), family)
+        return self.select(key).edit(changed, self.select(key).current.label)
 
     def remove(self, key: int) -> Self:
         """Without that column; its neighbour is selected if it was selected itself."""

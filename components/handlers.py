@@ -14,15 +14,25 @@ import gradio as gr
 
 from components.answers import RowAnswer, advance
 from components.batches import batches
-from components.board import asked, laid_out
-from components.columns import Columns, first_tuning, from_controls
+from components.board import Wish, asked, data_of, laid_out
+from components.columns import Branch, Column, Columns, first_tuning, from_controls, title_of
 from components.example import ExamplePrompt
-from components.inputs import Decoding, check_length, check_prompt, check_sampling, check_speculation, number
+from components.inputs import (
+    MAX_LENGTH,
+    Decoding,
+    check_length,
+    check_prompt,
+    check_sampling,
+    check_speculation,
+    check_tokens,
+    number,
+)
 from components.lines import layout, line, lines, opening, settings_mark
 from components.links import Link, decode, encode
 from components.panel import DECODING_CONTROLS, decoding_showing, showing
+from components.records import Records
 from components.runs import Runs
-from eft_core.config import Request
+from eft_core.config import Request, Row
 from eft_core.events import Queued
 from eft_core.families import Family
 from eft_core.session import Session
@@ -32,9 +42,9 @@ log = logging.getLogger(__name__)
 
 def settings(decoding: tuple[Any, ...]) -> Decoding:
     """What the controls of "Decoding" say, in the panel's order."""
-    temperature, top_p, top_k, seed, length, *speculation = decoding
+    temperature, top_p, top_k, seed, length, *speculation, record = decoding
     sampling = check_sampling(temperature, top_p, top_k, seed)
-    return Decoding(sampling, check_length(length), check_speculation(*speculation))
+    return Decoding(sampling, check_length(length), check_speculation(*speculation), record is True)
 
 
 def sentence(error: Exception) -> str:
@@ -73,14 +83,39 @@ class Handlers:
         return [changed, self._laid_out(changed, decoding), *shown]
 
     def act(self, event: gr.EventData, columns: Columns, *decoding: Any) -> list[Any]:
-        """What the board asks for: select, remove or add a column."""
+        """What the board asks for: select, remove, add a column; branch off an answer; other weights for a column.
+
+        The last two are run at once, alone."""
         try:
-            act, key = asked(event)
-            changed = {"select": columns.select, "remove": columns.remove, "add": lambda _: columns.add()}[act](key)
-        except ValueError as error:
+            wish = asked(event)
+            changed = self._granted(wish, columns)
+        except (TypeError, ValueError) as error:
             return [columns, self._laid_out(columns, decoding, sentence(error)), *self._untouched()]
-        shown = showing(changed.current, self.family) if changed.selected != columns.selected else self._untouched()
-        return [changed, self._laid_out(changed, decoding), *shown]
+        runs = wish.act in ("branch", "weigh")
+        shown = (
+            showing(changed.current, self.family) if runs or changed.selected != columns.selected else self._untouched()
+        )
+        return [changed, self._laid_out(changed, decoding, only=changed.selected if runs else None), *shown]
+
+    def _granted(self, wish: Wish, columns: Columns) -> Columns:
+        """The columns as the board wants them; ValueError if they cannot be so."""
+        data = wish.data
+        match wish.act:
+            case "select":
+                return columns.select(wish.key)
+            case "remove":
+                return columns.remove(wish.key)
+            case "branch":
+                branch = Branch(check_prompt(data.get("prompt")), check_tokens(data.get("tokens"), MAX_LENGTH))
+                parent = columns.select(wish.key).current
+                text = " ".join(str(data.get("text", "")).split())
+                return columns.fork(wish.key, branch, f"{title_of(parent, self.family)[:24]} ↳ {text}")
+            case "weigh":
+                behaviours = data.get("behaviours")
+                if not isinstance(behaviours, dict):
+                    raise ValueError("weights must be an object of behaviour and number: reload the page.")
+                return columns.weigh(wish.key, behaviours, data.get("beta", 1.0), self.family)
+        return columns.add()
 
     def stage(self, example: ExamplePrompt, *decoding: Any) -> list[Any]:
         """An example that brings its own columns. Outputs: prompt, columns, board, the policy controls."""
@@ -104,22 +139,28 @@ class Handlers:
         shown = [*showing(opened.current, self.family), *decoding_showing(link.decoding)]
         return [link.prompt, opened, board, *shown]
 
-    def run(self, request: gr.Request, prompt: str, columns: Columns, *decoding: Any) -> Iterator[str]:
-        """The comparison as a growing log for the board, at least one yield every 100 ms."""
+    def run(
+        self, request: gr.Request, event: gr.EventData, prompt: str, columns: Columns, *decoding: Any
+    ) -> Iterator[str]:
+        """The comparison as a growing log for the board, at least one yield every 100 ms.
+
+        `event` may name one column, to be run alone and to join those that are there."""
         name = uuid.uuid4().hex[:12]
         try:
-            prompt = check_prompt(prompt)
+            chosen, joins = chosen_of(event, columns)
+            prompt = check_prompt(chosen[0].branch.prompt if joins and chosen[0].branch else prompt)
             how = settings(decoding)
-            policies = tuple(c.policy for c in columns.items)
-            asked_for = Request.compare(prompt, policies, how.sampling, how.limits, speculation=how.speculation)
+            rows = tuple(Row(prompt, c.policy, how.sampling, given=c.given(prompt)) for c in chosen)
+            asked_for = Request(rows, how.limits, how.speculation, how.record)
         except (TypeError, ValueError) as error:
             yield line("id", id=name) + line("error", text=sentence(error))
             return
-        query = encode(Link(prompt, tuple((c.label, c.policy) for c in columns.items), how))
-        text = opening(name, prompt, columns.items, self.family, settings_mark(how), query)
+        # An address carries no branches: it would not fit, and they are of one prompt.
+        query = encode(Link(prompt, tuple((c.label, c.policy) for c in columns.items if not c.given(prompt)), how))
+        text = opening(name, prompt, chosen, self.family, settings_mark(how), query, joins=joins)
         with self.runs.under_way(request.session_hash or name) as stop:
             try:
-                for added in self._told(asked_for, tuple(c.key for c in columns.items), stop):
+                for added in self._told(asked_for, tuple(c.key for c in chosen), stop):
                     text += added
                     yield text
                 if stop.is_set():
@@ -135,23 +176,32 @@ class Handlers:
     def _told(self, request: Request, keys: tuple[int, ...], stop: Any) -> Iterator[str]:
         """The memory plan, then what the session says, as lines."""
         yield line("plan", text=str(self.session.plan(request)))
-        rows, place = (RowAnswer(),) * len(keys), None
+        rows, place, records = (RowAnswer(),) * len(keys), None, Records(self.session.token_texts, keys)
         for batch in batches(lambda: self.session.stream(request), stop):
             news = [event for event in batch if not isinstance(event, Queued) or event != place]
             place = next((event for event in reversed(news) if isinstance(event, Queued)), place)
             before, rows = rows, advance(rows, news)
-            yield lines(news, keys, rows, before)
+            yield records.lines(news) + lines(news, keys, rows, before)
 
-    def _laid_out(self, columns: Columns, decoding: tuple[Any, ...], notice: str = "") -> Any:
+    def _laid_out(self, columns: Columns, decoding: tuple[Any, ...], notice: str = "", only: int | None = None) -> Any:
         try:
             mark = settings_mark(settings(decoding))
         except (TypeError, ValueError) as error:
             mark, notice = "", notice or sentence(error)
-        return laid_out(layout(columns, self.family, mark, notice))
+        go = "" if only is None or notice else uuid.uuid4().hex
+        return laid_out(layout(columns, self.family, mark, notice, go, only))
 
     def _untouched(self) -> list[Any]:
         """No update for any policy control: name, N, M, weights, beta, filter."""
         return [gr.skip()] * (5 + len(self.family.behaviours))
+
+
+def chosen_of(event: gr.EventData, columns: Columns) -> tuple[tuple[Column, ...], bool]:
+    """The columns that an event asks to run, and whether that is one alone."""
+    only = data_of(event).get("only")
+    if only is None:
+        return columns.items, False
+    return (columns.select(only).current,), True
 
 
 def query_items(request: gr.Request) -> list[tuple[str, str]]:

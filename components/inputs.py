@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eft_core.checks import whole
-from eft_core.config import Limits, Sampling, Speculation
+from eft_core.config import Limits, Sampling, Speculation, token_ids
 
 # A guard before the tokenizer, far above every context window the session knows.
 MAX_PROMPT = 50_000
@@ -30,6 +30,7 @@ class Decoding:
     sampling: Sampling = Sampling()  # noqa: RUF009  # frozen
     limits: Limits = Limits()  # noqa: RUF009  # frozen
     speculation: Speculation | None = USUAL
+    record: bool = True
 
 
 def check_prompt(prompt: object) -> str:
@@ -78,6 +79,13 @@ def check_speculation(way: object, length: object, rule: Any, timed: object) -> 
     fixed = whole("draft length", length, 1, MAX_DRAFT, remedy) if way == "fixed" else None
     chosen = Speculation(fixed, rule, timed=timed is True)
     return None if way == "off" else chosen
+
+
+def check_tokens(tokens: object, most: int) -> tuple[int, ...]:
+    """Token ids from a browser, as many as an answer may have."""
+    if not isinstance(tokens, list) or not 1 <= len(tokens) <= most:
+        raise ValueError(f"tokens must be a list of 1 to {most:,} ids: reload the page and try again.")
+    return token_ids(tokens)
 
 
 def number(value: object, default: float) -> float:

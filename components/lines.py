@@ -42,21 +42,33 @@ def column_values(column: Column, family: Family) -> dict[str, object]:
         "formula": column.policy.formula(),
         "role": role_of(column.policy, family),
         "mark": column.policy.to_json(),
+        "branch": None if column.branch is None else {"at": len(column.branch.tokens), "prompt": column.branch.prompt},
     }
 
 
-def layout(columns: Columns, family: Family, mark: str, notice: str = "", go: str = "") -> str:
-    """The columns as they are set up now. `notice` is an error of an edit; a new `go` makes the board press Run."""
+def layout(columns: Columns, family: Family, mark: str, notice: str = "", go: str = "", only: int | None = None) -> str:
+    """The columns as they are set up now. `notice` is an error of an edit; a new `go` makes the board press Run, for
+    `only` one column if that is given."""
     values = [column_values(column, family) for column in columns.items]
-    return line("layout", columns=values, selected=columns.selected, mark=mark, notice=notice, go=go)
+    return line("layout", columns=values, selected=columns.selected, mark=mark, notice=notice, go=go, only=only)
 
 
 def opening(
-    run: str, prompt: str, columns: Sequence[Column], family: Family, mark: str, query: str, example: bool = False
+    run: str,
+    prompt: str,
+    columns: Sequence[Column],
+    family: Family,
+    mark: str,
+    query: str,
+    example: bool = False,
+    joins: bool = False,
 ) -> str:
-    """The first two lines of a run: its name alone, for that is read again at every update, and what it will show."""
+    """The first two lines of a run: its name alone, for that is read again at every update, and what it will show.
+
+    One that `joins` leaves the answers of other columns on the board.
+    """
     values = [column_values(column, family) for column in columns]
-    head = line("run", prompt=prompt, columns=values, mark=mark, query=query, example=example)
+    head = line("run", prompt=prompt, columns=values, mark=mark, query=query, example=example, joins=joins)
     return line("id", id=run) + head
 
 

@@ -19,7 +19,7 @@ from eft_core.policy import Policy
 # Browsers and proxies differ in what they carry; this much they all do.
 MAX_LINK = 6000
 _RESERVED = ("beta", "p", "label")
-_KEYS = ("prompt", "column", "temperature", "top_p", "top_k", "seed", "length", "speculate", "rule", "timed")
+_KEYS = ("prompt", "column", "temperature", "top_p", "top_k", "seed", "length", "speculate", "rule", "timed", "record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ def encode(link: Link) -> str:
     pairs += [("top_k", str(sampling.top_k))] if sampling.top_k is not None else []
     pairs += [("seed", str(sampling.seed)), ("length", str(limits.max_new_tokens))]
     pairs += _speculation_pairs(link.decoding.speculation)
+    pairs += [] if link.decoding.record else [("record", "0")]
     query = "?" + urlencode(pairs, quote_via=quote, safe=":=~")
     return query if len(query) <= MAX_LINK else ""
 
@@ -64,7 +65,7 @@ def decode(items: Iterable[tuple[str, str]], family: Family) -> Link | None:
     )
     limits = check_length(_read(int, single, "length", Limits().max_new_tokens))
     prompt = single.get("prompt", "")
-    decoding = Decoding(sampling, limits, _speculation(single))
+    decoding = Decoding(sampling, limits, _speculation(single), _flag(single, "record", True))
     return Link(check_prompt(prompt) if prompt.strip() else "", columns, decoding)
 
 
@@ -79,16 +80,22 @@ def _speculation_pairs(speculation: Speculation | None) -> list[tuple[str, str]]
 
 def _speculation(values: dict[str, str]) -> Speculation | None:
     """The inverse of `_speculation_pairs`."""
-    given, timed = values.get("speculate", "adaptive"), values.get("timed", "0")
-    if timed not in ("0", "1"):
-        raise ValueError(f"the link's timed = {timed[:40]!r} is neither 0 nor 1: correct the address.")
+    given, timed = values.get("speculate", "adaptive"), _flag(values, "timed", False)
     if given in ("off", "adaptive"):
         way, length = given, None
     elif given.isascii() and given.isdigit():
         way, length = "fixed", _to(int, given, "speculate")
     else:
         raise ValueError(f"the link's speculate = {given[:40]!r} is unknown: write off, adaptive, or a draft length.")
-    return check_speculation(way, length, values.get("rule", USUAL.rule)[:40], timed == "1")
+    return check_speculation(way, length, values.get("rule", USUAL.rule)[:40], timed)
+
+
+def _flag(values: dict[str, str], name: str, default: bool) -> bool:
+    """A setting that is on or off: 1 or 0."""
+    text = values.get(name, str(int(default)))
+    if text not in ("0", "1"):
+        raise ValueError(f"the link's {name} = {text[:40]!r} is neither 0 nor 1: correct the address.")
+    return text == "1"
 
 
 def encode_column(label: str, policy: Policy) -> str:

@@ -16,7 +16,7 @@ from eft_core.families import Family
 Control = gr.Textbox | gr.Radio | gr.Slider | gr.Number | gr.Checkbox
 
 USUAL_DRAFT = 4  # where the slider stands until somebody moves it
-DECODING_CONTROLS = 9  # five of sampling and length, four of speculation
+DECODING_CONTROLS = 10  # five of sampling and length, four of speculation, the record
 PLAIN = ""  # the value of "no fine-tuning": a radio cannot hold None as a choice
 
 # gr.HTML evaluates its template, so it is a constant; board.js writes the selected column's name into it.
@@ -41,7 +41,7 @@ class Controls:
 
     @property
     def speculation(self) -> tuple[Control, ...]:
-        return self.decoding[5:]
+        return self.decoding[5:9]
 
     @property
     def every(self) -> list[Control]:
@@ -57,7 +57,8 @@ def panel(family: Family, column: Column, decoding: Decoding) -> Controls:
             nucleus = _slider("Filter p", LOWEST_NUCLEUS, 1, 0.01, _nucleus(column), NUCLEUS_HINT, _tuned(column))
             drawing = _sampling_controls(decoding.sampling, decoding.limits.max_new_tokens)
             drafting = _speculation_controls(decoding.speculation)
-    return Controls((*policy, nucleus), (*drawing, *drafting))
+            record = gr.Checkbox(decoding.record, label="Token record", info=RECORD_HINT)
+    return Controls((*policy, nucleus), (*drawing, *drafting, record))
 
 
 NUCLEUS_HINT = "β acts on the likeliest tokens up to p only. 1 is off."
@@ -123,6 +124,7 @@ def _speculation_controls(speculation: Speculation | None) -> tuple[Control, ...
 
 
 DRAFT_HINT = "Tokens drafted before one check by the large models."
+RECORD_HINT = "Keeps what each token was drawn from; without it answers are plain text."
 TIMED_HINT = "Decodes plainly first, unseen, to measure the gain."
 
 
@@ -184,7 +186,7 @@ def decoding_showing(decoding: Decoding) -> list[Any]:
         gr.Radio(value=rule, interactive=way != "off"),
         gr.Checkbox(value=timed, interactive=way != "off"),
     ]
-    return [*drawing, decoding.limits.max_new_tokens, *drafting]
+    return [*drawing, decoding.limits.max_new_tokens, *drafting, decoding.record]
 
 
 def showing(column: Column, family: Family) -> list[Any]:

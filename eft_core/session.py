@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -39,6 +40,7 @@ from eft_core.policy import Member, Policy
 from eft_core.recorder import Recorder
 from eft_core.scoring import Passage, score
 from eft_core.speculative import speculate
+from eft_core.token_text import TokenTexts
 from eft_core.trace import Trace
 from eft_core.transcript import Transcript
 from eft_core.turns import Turns
@@ -89,6 +91,11 @@ class Session:
     def queue_length(self) -> int:
         """Requests that run or wait now."""
         return len(self._turns)
+
+    @cached_property
+    def token_texts(self) -> TokenTexts:
+        """Texts of single tokens, as the strip shows them."""
+        return TokenTexts(self.models.tokenizer, self.models.vocabulary.end_ids)
 
     @property
     def family_info(self) -> FamilyInfo:
