@@ -15,11 +15,13 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 from gradio.utils import get_space
 
-from components.api import compare_endpoint
+from components.api import compare_endpoint, inspect_endpoint
 from components.board import ASSETS
 from components.compare import WAITING, compare_tab
 from components.handlers import Handlers
 from components.header import header, source_link
+from components.inspect_tab import inspect_tab
+from components.inspecting import Inspector
 from components.models import models_tab
 from components.theme import theme
 from eft_core.config import Settings
@@ -31,13 +33,16 @@ def build(session: Session, example: Path = ASSETS / "example.json") -> gr.Block
     handlers = Handlers(session, session.family)
     with gr.Blocks(title="EFT Lab", analytics_enabled=False, fill_width=True) as page:
         header(session.family, session.device)
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Compare"):
-                compare_tab(page, handlers, example)
-            with gr.Tab("Models"):
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Compare", id="compare"):
+                compared = compare_tab(page, handlers, example)
+            with gr.Tab("Inspect", id="inspect") as inspecting:
+                inspect_tab(tabs, inspecting, compared, Inspector(handlers))
+            with gr.Tab("Models", id="models"):
                 models_tab(session)
         source_link(get_space())
         compare_endpoint(handlers, WAITING)
+        inspect_endpoint(handlers, WAITING)
     return page.queue(max_size=64, default_concurrency_limit=WAITING)
 
 

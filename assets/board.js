@@ -19,7 +19,7 @@ const strips = tokenStrips({
   shifts: find('.strip-shifts'),
   layer: find('.layer'),
   live: find('.strip-live'),
-  onBranch: ({ key, tokens, text }) => trigger('select', { act: 'branch', key, tokens, text, prompt: shown.prompt }),
+  onBranch: ({ key, tokens }) => trigger('select', { act: 'branch', key, tokens, prompt: shown.prompt }),
   onRegenerate: ({ key, behaviours, beta }) => trigger('select', { act: 'weigh', key, behaviours, beta }),
 });
 
@@ -87,8 +87,7 @@ function say(kind, text) {
 }
 
 function rate(row) {
-  const speed = row.s > 0 ? row.n / row.s : 0;
-  const shownSpeed = speed >= 10 ? Math.round(speed) : Math.round(speed * 10) / 10;
+  const shownSpeed = row.s >= 10 ? Math.round(row.s) : Math.round(row.s * 10) / 10;
   return row.n ? `${row.n} tok · ${shownSpeed}/s` : '';
 }
 

@@ -22,7 +22,7 @@ REASONS = {
 class RowAnswer:
     """One row so far: its text, how many tokens in how many seconds, and why it ended ("" while it runs).
 
-    `fates` has one letter a token: p plain, a accepted, r recovered, b bonus. `drafting` comes with the end.
+    `fates` has one letter a token: p plain, a accepted, r recovered, b bonus, g given. `drafting` comes with the end.
     """
 
     text: str = ""
@@ -35,7 +35,7 @@ class RowAnswer:
 
     @property
     def tokens_per_second(self) -> float:
-        return self.tokens / self.seconds if self.seconds > 0 else 0.0
+        return (self.tokens - self.fates.count("g")) / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def acceptance(self) -> float | None:

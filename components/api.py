@@ -1,4 +1,4 @@
-"""The named endpoint /compare: the page's comparison for programs, streaming.
+"""The named endpoints /compare and /inspect: what the page does, for programs, streaming.
 
 for update in Client("http://127.0.0.1:7860").submit(prompt="What is the capital of Kenya?", api_name="/compare"):
     print(update["columns"][2]["text"])
@@ -14,9 +14,11 @@ from components.answers import RowAnswer, advance
 from components.batches import batches
 from components.columns import MAX_COLUMNS, Column, Columns, check, title_of
 from components.handlers import Handlers, sentence
-from components.inputs import check_length, check_prompt, check_sampling
-from eft_core.config import Request
-from eft_core.events import Done
+from components.inputs import check_length, check_prompt, check_sampling, check_tokens
+from components.inspecting import MAX_TOKENS, check_response
+from eft_core.config import Request, Text
+from eft_core.document import document, ids_of, summary
+from eft_core.events import Done, Inspected, Reading
 from eft_core.families import Family
 from eft_core.policy import Policy
 from eft_core.speculation_options import gain_values, speculation
@@ -37,6 +39,7 @@ def compare_endpoint(handlers: Handlers, waiting: int) -> None:
         rule: str | None = None,
         drafter: str | None = None,
         timed: bool = False,
+        record: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Answer `prompt` under several policies at once, streaming the texts as they grow.
 
@@ -44,18 +47,58 @@ def compare_endpoint(handlers: Handlers, waiting: int) -> None:
         "amplification": 1, "nucleus": null}; without them the page's default columns are used.
         `speculate` is "off", "adaptive" or a draft length; `rule` "block", "token" or "noise"; `drafter` a member such
         as "tuned[helpful][small]". `timed` decodes plainly first: the last update then has the measured gain.
+        With `record` the columns of the last update have a `trace`, a document of schema eft-lab/trace/1.
         """
         try:
             sampling, limits = check_sampling(temperature, top_p, top_k, seed), check_length(max_new_tokens)
             columns = asked_columns(policies, handlers.family)
             policies_ = tuple(column.policy for column in columns)
             ways = speculation(speculate, rule, drafter, timed, handlers.family)
-            request = Request.compare(check_prompt(prompt), policies_, sampling, limits, speculation=ways)
+            asked = check_prompt(prompt)
+            request = Request.compare(asked, policies_, sampling, limits, speculation=ways, record=record is True)
             yield from answers(handlers, request, columns)
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
     gr.api(compare, api_name="compare", concurrency_limit=waiting)
+
+
+def inspect_endpoint(handlers: Handlers, waiting: int) -> None:
+    """Register /inspect in the Blocks under construction."""
+
+    def inspect(
+        prompt: str, response: str | list[int], policy: dict[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Read a response that somebody else wrote, as text or as token ids, token by token under a policy.
+
+        `policy` is an object as in /compare; without it, the page's first emulated column. Updates tell how many
+        tokens were read; the last one, with done = true, is the document of schema eft-lab/trace/1 and a summary.
+        """
+        try:
+            family = handlers.family
+            chosen = Columns.default(family).current.policy if policy is None else Policy.from_dict(policy)
+            given = check_response(response) if isinstance(response, str) else check_tokens(response, MAX_TOKENS)
+            yield from inspected(handlers, Text(check_prompt(prompt), given, check(chosen, family)))
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    gr.api(inspect, api_name="inspect", concurrency_limit=waiting)
+
+
+def inspected(handlers: Handlers, text: Text) -> Iterator[dict[str, Any]]:
+    """What the endpoint yields: progress, then the whole document."""
+    session = handlers.session
+    for batch in batches(lambda: session.inspect([text]), threading.Event()):
+        for event in batch:
+            if isinstance(event, Inspected):
+                [trace] = event.traces
+                about = {"family": handlers.family.name, "prompt": text.prompt, "done": True}
+                found = document(trace, session.token_texts.of(ids_of(trace)), **about)
+                yield found | {"summary": summary(trace)}
+                return
+        last = next((event for event in reversed(batch) if isinstance(event, Reading)), None)
+        # Also where nothing is new, as in the queue: gradio can end a call only where it yields.
+        yield {"done": False, "read": last.done if last else 0, "total": last.total if last else None}
 
 
 def asked_columns(policies: object, family: Family) -> tuple[Column, ...]:
@@ -69,13 +112,20 @@ def asked_columns(policies: object, family: Family) -> tuple[Column, ...]:
 
 def answers(handlers: Handlers, request: Request, columns: tuple[Column, ...]) -> Iterator[dict[str, Any]]:
     """What the endpoint yields: the whole state each time, the last one with done = True."""
-    rows, gain = (RowAnswer(),) * len(columns), None
+    rows, done = (RowAnswer(),) * len(columns), None
     for batch in batches(lambda: handlers.session.stream(request), threading.Event()):
         rows = advance(rows, batch)
-        gain = next((event.gain for event in batch if isinstance(event, Done)), gain)
+        done = next((event for event in batch if isinstance(event, Done)), done)
         # Also where nothing is new, as in the queue: gradio can end a call only where it yields.
         yield snapshot(request, columns, rows, handlers.family, done=False)
-    yield snapshot(request, columns, rows, handlers.family, done=True) | {"gain": gain_values(gain)}
+    last = snapshot(request, columns, rows, handlers.family, done=True) | {
+        "gain": gain_values(done.gain if done else None)
+    }
+    if done is not None and request.record:
+        for values, answer in zip(last["columns"], done.answers, strict=True):
+            if answer.trace is not None:
+                values["trace"] = document(answer.trace, handlers.session.token_texts.of(ids_of(answer.trace)))
+    yield last
 
 
 def snapshot(

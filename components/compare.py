@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,15 @@ _FOCUS = "document.querySelector('#prompt textarea').focus();"
 Staged = list[tuple[gr.Button, ExamplePrompt]]
 
 
-def compare_tab(blocks: gr.Blocks, handlers: Handlers, example: Path) -> None:
+@dataclass(frozen=True)
+class Compared:
+    """What other tabs take from Compare: the visitor's columns, and the board with its answers."""
+
+    columns: gr.State
+    view: gr.HTML
+
+
+def compare_tab(blocks: gr.Blocks, handlers: Handlers, example: Path) -> Compared:
     """Build the tab inside `blocks` and connect it; `example` is the file of the first paint."""
     first = first_paint(example, handlers.family)
     columns = gr.State(first.columns)
@@ -41,6 +50,7 @@ def compare_tab(blocks: gr.Blocks, handlers: Handlers, example: Path) -> None:
             api_visibility="private",
             js=f"(...values) => {{ {_FOCUS} return values; }}",
         )
+    return Compared(columns, view)
 
 
 def _prompt_row(value: str, examples: list[ExamplePrompt]) -> tuple[gr.Textbox, gr.Button, gr.Button, Staged]:

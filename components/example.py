@@ -15,6 +15,7 @@ from components.columns import Columns, check, name_of
 from components.inputs import Decoding, check_length, check_prompt, check_sampling
 from components.lines import line, opening, row_line, settings_mark
 from components.links import Link, decode_column, encode
+from eft_core.document import SCHEMA
 from eft_core.families import Family
 from eft_core.policy import Policy
 
@@ -55,13 +56,23 @@ def _read(example: dict[str, Any], family: Family) -> FirstPaint:
     query = encode(Link(prompt, tuple(pairs), decoding))
     log = opening("example", prompt, columns.items, family, settings_mark(decoding), query, example=True)
     for item, column in zip(columns.items, example["columns"], strict=True):
-        log += row_line(item.key, _answer(column), column["text"])
+        log += row_line(item.key, _answer(column), column["text"]) + _trace_line(item.key, column)
     return FirstPaint(prompt, columns, decoding, log + line("done", text=""))
 
 
 def _answer(column: dict[str, Any]) -> RowAnswer:
     text, seconds, fates = column["text"], float(column["seconds"]), letters(column.get("fates", ()))
     return RowAnswer(text, len(column["token_ids"]), seconds, column["reason"], fates=fates)
+
+
+def _trace_line(key: int, column: dict[str, Any]) -> str:
+    """The column's token records, if the file has them."""
+    found = column.get("trace")
+    if found is None:
+        return ""
+    if found["schema"] != SCHEMA:
+        raise ValueError(f"its records are of schema {str(found['schema'])[:40]!r}, and this page reads {SCHEMA}")
+    return line("trace", c=key, **found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,8 @@ class Handlers:
             case "branch":
                 branch = Branch(check_prompt(data.get("prompt")), check_tokens(data.get("tokens"), MAX_LENGTH))
                 parent = columns.select(wish.key).current
-                text = " ".join(str(data.get("text", "")).split())
-                return columns.fork(wish.key, branch, f"{title_of(parent, self.family)[:24]} ↳ {text}")
+                text = self.session.token_texts.text(branch.tokens[-1])
+                return columns.fork(wish.key, branch, f"{title_of(parent, self.family)[:24]} ↳ {text.strip()}")
             case "weigh":
                 behaviours = data.get("behaviours")
                 if not isinstance(behaviours, dict):
@@ -181,7 +181,7 @@ class Handlers:
             news = [event for event in batch if not isinstance(event, Queued) or event != place]
             place = next((event for event in reversed(news) if isinstance(event, Queued)), place)
             before, rows = rows, advance(rows, news)
-            yield records.lines(news) + lines(news, keys, rows, before)
+            yield lines(news, keys, rows, before, records.lines(news))
 
     def _laid_out(self, columns: Columns, decoding: tuple[Any, ...], notice: str = "", only: int | None = None) -> Any:
         try:

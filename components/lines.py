@@ -72,10 +72,17 @@ def opening(
     return line("id", id=run) + head
 
 
-def lines(events: Iterable[Event], keys: Sequence[int], rows: Sequence[RowAnswer], before: Sequence[RowAnswer]) -> str:
-    """What a batch of events adds to the log; the tokens of a row are merged. `rows` are the answers after it."""
+def lines(
+    events: Iterable[Event],
+    keys: Sequence[int],
+    rows: Sequence[RowAnswer],
+    before: Sequence[RowAnswer],
+    recorded: str = "",
+) -> str:
+    """What a batch of events adds to the log; the tokens of a row are merged. `rows` are the answers after it,
+    `recorded` the lines of its records, which follow what starts a run and come before what ends it."""
     told = list(events)
-    text = "".join(_status(event) for event in told if not isinstance(event, Done))
+    text = "".join(_status(event) for event in told if not isinstance(event, Done)) + recorded
     for key, row, old in zip(keys, rows, before, strict=True):
         if row != old:
             text += row_line(key, row, row.text[len(old.text) :])
@@ -86,7 +93,7 @@ def lines(events: Iterable[Event], keys: Sequence[int], rows: Sequence[RowAnswer
 def row_line(key: int, row: RowAnswer, added: str) -> str:
     """The news of one column: text to append, counts, the share accepted; at the end its reason, the tokens' fates
     as letters, and what there is to say of its drafting."""
-    values: dict[str, object] = {"c": key, "x": added, "n": row.tokens, "s": round(row.seconds, 3)}
+    values: dict[str, object] = {"c": key, "x": added, "n": row.tokens, "s": round(row.tokens_per_second, 2)}
     if row.acceptance is not None:
         values["a"] = round(row.acceptance, 3)
     if row.reason:

@@ -37,6 +37,11 @@ class Records:
         return trace_line(key, first, event.trace, self._texts.of(fresh))
 
 
+def whole_line(key: int, trace: Trace, texts: TokenTexts) -> str:
+    """A column's whole document."""
+    return trace_line(key, {"schema": SCHEMA, "scale": SCALE, **header(trace)}, trace, texts.of(ids_of(trace)))
+
+
 def trace_line(key: int, first: Mapping[str, Any], trace: Trace, texts: Texts) -> str:
     """A piece of a column's document."""
     return line("trace", c=key, **first, tokens=token_values(trace, SCALE), **text_values(texts))

@@ -1,0 +1,278 @@
+"""What the Inspect tab does: a text or a set of prompts in, updates for reader, figure and list out.
+
+No component is made here. Whatever a browser sends is checked; a mistake becomes one sentence, never a crash.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from components.batches import batches
+from components.board import data_of
+from components.columns import Column, Columns, check, role_of, title_of
+from components.figures import overview
+from components.handlers import Handlers, sentence
+from components.inputs import MAX_PROMPT, check_prompt, check_tokens
+from components.lines import line
+from components.reader import saved
+from components.records import whole_line
+from eft_core.config import Text
+from eft_core.document import document, ids_of, summary
+from eft_core.events import Inspected, Loading, Queued, Reading
+from eft_core.failures import Report, atlas_cases, examined, read_cases
+from eft_core.policy import Policy
+from eft_core.standalone import page
+from eft_core.trace import Trace
+
+MAX_TOKENS = 20_000  # of a text; every context window so far is shorter
+MAX_CASES = 200
+MAX_LISTED = 200  # failures; the rest is in the command line's JSON
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the reader shows: a visitor's page keeps one, to save it or to draw it again."""
+
+    prompt: str
+    label: str
+    role: str
+    trace: Trace
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """One session's Inspect tab. Stop reaches its readings as it reaches comparisons."""
+
+    handlers: Handlers
+
+    @property
+    def session(self) -> Any:
+        return self.handlers.session
+
+    def policies(self, columns: Columns, chosen: int | None) -> Any:
+        """The policies to choose from: the columns of Compare."""
+        choices = [(f"{title_of(c, self.handlers.family)}: {c.policy.formula()}", c.key) for c in columns.items]
+        keys = [column.key for column in columns.items]
+        return gr.Dropdown(choices, label="Policy", value=chosen if chosen in keys else columns.selected)
+
+    def score(
+        self, request: gr.Request, columns: Columns, key: int, prompt: str, response: str, dark: bool
+    ) -> Iterator[list[Any]]:
+        """Read a pasted text. Outputs: reader, figure, what is shown."""
+        try:
+            column = columns.select(key).current
+            text = Text(check_prompt(prompt), check_response(response), column.policy)
+        except (TypeError, ValueError) as error:
+            yield [_refused(error), gr.skip(), gr.skip()]
+            return
+        yield from self._read(request, text, column, dark)
+
+    def open(self, request: gr.Request, event: gr.EventData, columns: Columns, dark: bool) -> Iterator[list[Any]]:
+        """An answer of Compare, token by token as it was drawn, through all members there are.
+
+        Outputs: tabs, policy, prompt, response, reader, figure, what is shown."""
+        data = data_of(event)
+        try:
+            policy = check(Policy.from_dict(data.get("policy")), self.handlers.family)
+            text = Text(check_prompt(data.get("prompt")), check_tokens(data.get("tokens"), MAX_TOKENS), policy)
+            column = next((c for c in columns.items if c.policy == policy), Column(0, policy))
+            written = self.session.models.tokenizer.decode(list(text.response), skip_special_tokens=True).strip()
+        except (TypeError, ValueError, OverflowError) as error:
+            yield [gr.Tabs(selected="inspect"), *[gr.skip()] * 3, _refused(error), gr.skip(), gr.skip()]
+            return
+        first = [gr.Tabs(selected="inspect"), self.policies(columns, column.key), text.prompt, written]
+        for updates in self._read(request, text, column, dark):
+            yield [*first, *updates]
+            first = [gr.skip()] * 4
+
+    def _read(self, request: gr.Request, text: Text, column: Column, dark: bool) -> Iterator[list[Any]]:
+        """Reader, figure, what is shown."""
+        looked = _Look(
+            text.prompt, title_of(column, self.handlers.family), role_of(column.policy, self.handlers.family)
+        )
+        log = looked.opening(column.policy.formula())
+        yield [log, gr.skip(), gr.skip()]
+        traces: Sequence[Trace] = ()
+        with self.handlers.runs.under_way(request.session_hash or uuid.uuid4().hex) as stop:
+            try:
+                for batch in batches(lambda: self.session.inspect([text]), stop):
+                    log += _told(batch)
+                    traces = next((event.traces for event in batch if isinstance(event, Inspected)), traces)
+                    yield [log, gr.skip(), gr.skip()]
+            except Exception as error:  # the page says it; the log has the rest
+                yield [log + line("error", text=sentence(error)), gr.skip(), gr.skip()]
+                return
+        if not traces:
+            yield [log + line("error", text="Stopped before the text was read."), gr.skip(), gr.skip()]
+            return
+        yield self._shown(looked.of(traces[0]), log, dark)
+
+    def _shown(self, looked: Looked, log: str, dark: bool, index: int | None = None) -> list[Any]:
+        """The text as a strip and as a figure."""
+        texts = self.session.token_texts
+        log += whole_line(0, looked.trace, texts)
+        said = f"{len(looked.trace):,} tokens read under {looked.trace.policy.formula()}"
+        log += line("done", text=said, summary=told(summary(looked.trace)), index=index)
+        named = [texts.text(each) for each in looked.trace.tokens.tolist()]
+        return [log, overview(looked.trace, named, "dark" if dark is True else "light"), looked]
+
+    def find(
+        self, request: gr.Request, columns: Columns, key: int, source: str, items: float, file: str | None
+    ) -> Iterator[list[Any]]:
+        """Where the mixture fails over a set of prompts. Outputs: the list, its report."""
+        try:
+            policy = columns.select(key).current.policy
+            cases = self._cases(source, items, file)
+        except (TypeError, ValueError) as error:
+            yield [line("error", text=sentence(error)), gr.skip()]
+            return
+        yield [line("status", text=f"Reading {len(cases)} reference answers"), gr.skip()]
+        with self.handlers.runs.under_way(request.session_hash or uuid.uuid4().hex) as stop:
+            try:
+                found: list[Report] = []
+                for batch in batches(lambda: _reported(examined(self.session, cases, policy), found), stop):
+                    if reading := [event for event in batch if isinstance(event, Reading)]:
+                        text = f"Read {reading[-1].done:,} of {reading[-1].total:,} tokens"
+                        yield [line("status", text=text), gr.skip()]
+            except Exception as error:  # the page says it; the log has the rest
+                yield [line("error", text=sentence(error)), gr.skip()]
+                return
+        if not found:
+            yield [line("status", text="Stopped."), gr.skip()]
+            return
+        yield [self._listed(found[0]), found[0]]
+
+    def _cases(self, source: str, items: float, file: str | None) -> Any:
+        if source == "file":
+            if not file:
+                raise ValueError("there is no file: choose one with the columns prompt and response, .jsonl or .csv.")
+            return read_cases(Path(file))
+        return atlas_cases(max(1, min(MAX_CASES, int(items))))
+
+    def _listed(self, report: Report) -> str:
+        """The report as lines of the list."""
+        texts = self.session.token_texts
+        text = line("status", text=verdict(report))
+        for each in report.failures[:MAX_LISTED]:
+            text += line(
+                "failure",
+                case=each.case,
+                index=each.index,
+                prompt=report.cases[each.case].prompt,
+                about=each.kind,
+                right="base" if each.base_right else "mixture",
+                token=texts.text(each.token),
+                policy=texts.text(each.policy_best),
+                base=texts.text(each.base_best),
+                loss=abs(each.logprob_base - each.logprob_policy),
+            )
+        return text
+
+    def show_case(self, event: gr.EventData, report: Report | None, dark: bool) -> list[Any]:
+        """A failure of the list in the reader. Outputs: prompt, response, reader, figure, what is shown."""
+        data, nothing = data_of(event), [gr.skip()] * 5
+        case, index = data.get("case"), data.get("index")
+        if report is None or not isinstance(case, int) or not isinstance(index, int):
+            return nothing
+        if not 0 <= case < len(report.cases):
+            return nothing
+        trace, given = report.traces[case], report.cases[case]
+        if not 0 <= index < len(trace):
+            return nothing
+        family = self.handlers.family
+        column = Column(0, trace.policy)
+        look = _Look(given.prompt, title_of(column, family), role_of(trace.policy, family))
+        shown = self._shown(look.of(trace), look.opening(trace.policy.formula()), dark, index)
+        return [given.prompt, given.response, *shown]
+
+    def save(self, event: gr.EventData, looked: Looked | None) -> Any:
+        """What the reader shows, as a file for the visitor. Output: reader."""
+        if looked is None:
+            return gr.skip()
+        texts = self.session.token_texts.of(ids_of(looked.trace))
+        values = document(looked.trace, texts, family=self.handlers.family.name, prompt=looked.prompt)
+        if data_of(event).get("kind") == "html":
+            column = values | {"label": looked.label, "role": looked.role}
+            return saved("eft-lab-strip.html", "text/html", page([column], "EFT Lab", looked.prompt))
+        text = json.dumps(values | {"summary": summary(looked.trace)}, ensure_ascii=False, separators=(",", ":"))
+        return saved("eft-lab-trace.json", "application/json", text)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A text that is about to be looked at."""
+
+    prompt: str
+    label: str
+    role: str
+
+    def opening(self, formula: str) -> str:
+        """The first lines of its log: a name of its own, and what it will show."""
+        head = line("look", prompt=self.prompt, label=self.label, role=self.role, formula=formula)
+        return line("id", id=uuid.uuid4().hex) + head
+
+    def of(self, trace: Trace) -> Looked:
+        return Looked(self.prompt, self.label, self.role, trace)
+
+
+def check_response(response: object) -> str:
+    """A pasted response; what is too long for any model is refused before the tokenizer."""
+    if not isinstance(response, str) or not response.strip():
+        raise ValueError("The response is empty: paste a text, or press Inspect below an answer of Compare.")
+    if len(response) > MAX_PROMPT:
+        raise ValueError(f"The response has {len(response):,} characters and at most {MAX_PROMPT:,} fit: shorten it.")
+    return response
+
+
+def told(values: dict[str, Any]) -> str:
+    """The summary in one line."""
+    divergence, moved = values["mean_divergence"], values["total_variation"]
+    words = []
+    if divergence["small"] is not None:
+        words.append(f"mean KL {divergence['small']:.2f} nats to the small policy")
+    if divergence["base"] is not None:
+        words.append(f"{divergence['base']:.2f} to base(N)")
+    if values["changed"] is not None:
+        words.append(f"{values['changed']:.0%} of tokens changed")
+    if moved["small"] is not None:
+        words.append(f"{moved['small']:.0%} of probability moved")
+    perplexities = ", ".join(f"{name} {each:.2f}" for name, each in values["perplexity"].items())
+    return " · ".join([*words, f"perplexity: {perplexities}"])
+
+
+def verdict(report: Report) -> str:
+    """What was found, in a sentence."""
+    base = sum(each.base_right for each in report.failures)
+    other = len(report.failures) - base
+    shown = "" if len(report.failures) <= MAX_LISTED else f" The {MAX_LISTED} largest are listed."
+    return (
+        f"{report.tokens:,} tokens of {len(report.cases)} reference answers: large base right and mixture wrong at "
+        f"{base}, the other way round at {other}.{shown}"
+    )
+
+
+def _reported(steps: Any, found: list[Report]) -> Iterator[Any]:
+    """The progress of an examination; its report goes into `found`."""
+    found.append((yield from steps))
+
+
+def _told(batch: Sequence[Any]) -> str:
+    """Events of an inspection as lines of the reader."""
+    text = ""
+    for event in batch:
+        if isinstance(event, Queued):
+            text += line("status", text=f"Queued: {event.ahead} before yours")
+        elif isinstance(event, Loading):
+            text += line("status", text=f"Loading {event.member} ({event.index} of {event.total})")
+        elif isinstance(event, Reading):
+            text += line("read", done=event.done, total=event.total)
+    return text
+
+
+def _refused(error: Exception) -> str:
+    return line("id", id=uuid.uuid4().hex) + line("error", text=sentence(error))
