@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check train grade benchmark example screenshots clean
+.PHONY: run test check train grade benchmark example screenshots page-speed clean
 
 run: $(VENV)/.installed
 	$(BIN)/python app.py
@@ -29,10 +29,13 @@ benchmark: $(VENV)/.installed
 	$(BIN)/python -m eft_core.benchmark --json assets/benchmarks/atlas-cpu.json
 
 example: $(VENV)/.installed
-	$(BIN)/python -m eft_core compare "When did Kenya become independent?" --json assets/example.json
+	$(BIN)/python -m eft_core compare "When did Kenya become independent?" --record --json assets/example.json
 
 screenshots: $(VENV)/.installed-dev
 	$(BIN)/python tests/screenshots.py
+
+page-speed: $(VENV)/.installed-dev
+	PYTHONPATH=. $(BIN)/python tests/page_speed.py
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("EFT Lab needs Python 3.11 or newer; set PYTHON=python3.12, say") if sys.version_info < (3, 11) else None'

@@ -21,10 +21,11 @@ from components.inputs import MAX_PROMPT, check_prompt, check_tokens
 from components.lines import line
 from components.reader import saved
 from components.records import whole_line
+from eft_core.cases import Case, atlas_cases, read_cases
 from eft_core.config import Text
 from eft_core.document import document, ids_of, summary
 from eft_core.events import Inspected, Loading, Queued, Reading
-from eft_core.failures import Report, atlas_cases, examined, read_cases
+from eft_core.failures import Report, examined
 from eft_core.policy import Policy
 from eft_core.standalone import page
 from eft_core.trace import Trace
@@ -147,7 +148,7 @@ class Inspector:
             return
         yield [self._listed(found[0]), found[0]]
 
-    def _cases(self, source: str, items: float, file: str | None) -> Any:
+    def _cases(self, source: str, items: float, file: str | None) -> tuple[Case, ...]:
         if source == "file":
             if not file:
                 raise ValueError("there is no file: choose one with the columns prompt and response, .jsonl or .csv.")

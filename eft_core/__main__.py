@@ -1,4 +1,4 @@
-"""The command line: `python -m eft_core ask|families|compare`.
+"""The command line: `python -m eft_core ask|compare|inspect|failures|families`.
 
 Answers go to standard output, everything else to standard error. A user's mistake is one line and exit status 2.
 """
@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from eft_core import looking
 from eft_core.checkpoint import read_facts
 from eft_core.config import Limits, Request, Rule, Sampling, Settings
+from eft_core.document import document, ids_of
 from eft_core.events import Answer, Done, Loading, Queued, RowFinished, Started, Timing, TokensDrawn
 from eft_core.families import Family, default_columns, families, family_named
 from eft_core.memory import size
 from eft_core.policy import Member, Policy
+from eft_core.policy_options import add_policy, policy_of
 from eft_core.speculation_options import (
     draft_length,
     drafting_values,
@@ -24,6 +27,7 @@ from eft_core.speculation_options import (
     speculation,
     speculation_values,
 )
+from eft_core.token_text import TokenTexts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,11 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     ask = commands.add_parser("ask", help="answer one prompt with one policy")
     ask.set_defaults(run=_ask)
     ask.add_argument("prompt")
-    ask.add_argument("--pretrain", metavar="SIZE", help="N: whose pre-training (default: the family's)")
-    ask.add_argument("--finetune", metavar="SIZE", help="M: whose fine-tuning (default: none, the plain base model)")
-    ask.add_argument("--behaviour", metavar="NAME=WEIGHT", action="append", default=[], help="may be repeated")
-    ask.add_argument("--beta", "--amplification", type=float, default=1.0, help="weight of the up-scaling delta")
-    ask.add_argument("--nucleus", type=float, help="p of the conservative filter, such as 0.95 (default: no filter)")
+    add_policy(ask, finetune="none, the plain base model")
     ask.add_argument("--json", action="store_true", help="print one JSON object instead of streaming text")
     compare = commands.add_parser("compare", help="answer one prompt with the family's default columns, as JSON")
     compare.set_defaults(run=_compare)
@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", metavar="FILE", type=Path, help="write here instead of standard output")
     for command in (ask, compare):
         _add_common(command)
+    for command in looking.add_commands(commands):
+        command.set_defaults(run=_look)
+        add_policy(command, finetune="the family's")
     listing = commands.add_parser("families", help="list families, sizes, behaviours, and whether their files are here")
     listing.set_defaults(run=_families)
     listing.add_argument("--json", action="store_true", help="print a JSON list")
@@ -85,6 +88,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     rules = "block (default) and token keep the law of plain decoding, noise keeps even its text for a seed"
     command.add_argument("--rule", choices=get_args(Rule), help=rules)
     command.add_argument("--drafter", metavar="MEMBER", help="such as tuned[helpful][small] (default: each row's own)")
+    command.add_argument("--record", action="store_true", help="what each token was drawn from, as `trace` in the JSON")
     command.add_argument("--timed", action="store_true", help="decode plainly first, unseen, to measure the gain")
 
 
@@ -101,15 +105,17 @@ def _way(text: str) -> str:
 def _ask(options: argparse.Namespace, settings: Settings) -> None:
     """One policy: its text as it comes, or one JSON object."""
     family = family_named(options.family or settings.family, settings.families_file)
-    policy = _policy(options, family)
+    policy = policy_of(options, family)
     family.check(policy)
+    if options.record and not options.json:
+        raise ValueError("--record adds to the JSON object: add --json, or leave it out.")
     request = _request(options, [policy], family)
-    done = _run(request, options, settings, show=not options.json)
+    done, texts = _run(request, options, settings, show=not options.json)
     [answer] = done.answers
     if answer.reason == "failed":
         raise ValueError(answer.message)
     if options.json:
-        values = _answer(answer)
+        values = _answer(answer, texts)
         if "speculation" in values:
             values["speculation"]["gain"] = gain_values(done.gain)
         print(json.dumps(values, ensure_ascii=False))
@@ -124,30 +130,38 @@ def _compare(options: argparse.Namespace, settings: Settings) -> None:
     columns = default_columns(family)
     request = _request(options, [policy for _, policy in columns], family)
     sampling, limits = request.rows[0].sampling, request.limits
-    done = _run(request, options, settings, show=False)
-    document = {
+    done, texts = _run(request, options, settings, show=False)
+    values = {
         "prompt": options.prompt,
         "family": family.name,
         "sampling": {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p", "seed")},
         "limits": {"max_new_tokens": limits.max_new_tokens, "stop": list(limits.stop)},
         **speculation_values(request.speculation, done.gain),
         "columns": [
-            {"label": label, "formula": policy.formula()} | _answer(answer)
+            {"label": label, "formula": policy.formula()} | _answer(answer, texts)
             for (label, policy), answer in zip(columns, done.answers, strict=True)
         ],
     }
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    if options.json is None:
-        print(text)
-        return
-    try:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"{options.json} cannot be written: {error.strerror}.") from error
+    # Records are many numbers: a line each would be a long file.
+    indent, separators = (None, (",", ":")) if options.record else (2, None)
+    looking.write(json.dumps(values, ensure_ascii=False, indent=indent, separators=separators) + "\n", options.json)
 
 
-def _run(request: Request, options: argparse.Namespace, settings: Settings, show: bool) -> Done:
-    """The request's end; with `show`, the first row's text is printed while it is written."""
+def _look(options: argparse.Namespace, settings: Settings) -> None:
+    """Read texts under a policy, by default the family's up-scaling; a family that has none is read as it is."""
+    family = family_named(options.family or settings.family, settings.families_file)
+    if options.finetune is None and family.behaviours:
+        options.finetune = family.default_finetune
+    policy = policy_of(options, family)
+    family.check(policy)
+    options.look(options, settings, family, policy)
+
+
+def _run(
+    request: Request, options: argparse.Namespace, settings: Settings, show: bool
+) -> tuple[Done, TokenTexts | None]:
+    """The request's end, and texts of its tokens if it kept records; with `show`, the first row's text is printed while
+    it is written."""
     from eft_core.session import Session  # torch comes with it; listing families and mistakes do without
 
     session = Session(settings, options.family)
@@ -165,32 +179,8 @@ def _run(request: Request, options: argparse.Namespace, settings: Settings, show
             case RowFinished() if show:
                 print(event.tail, flush=True)
             case Done():
-                return event
+                return event, session.token_texts if request.record else None
     raise AssertionError("a stream ends with Done")
-
-
-def _policy(options: argparse.Namespace, family: Family) -> Policy:
-    """The policy that the options describe; fine-tuning without a behaviour takes the family's default one."""
-    weights = dict(_weight(text) for text in options.behaviour)
-    if len(weights) < len(options.behaviour):
-        raise ValueError("each behaviour may be named once: add their weights up.")
-    if options.finetune is not None and not weights:
-        weights = {family.default_behaviour: 1.0}
-    return Policy(
-        pretrain=options.pretrain or family.default_pretrain,
-        finetune=options.finetune,
-        behaviours=weights,
-        amplification=options.beta,
-        nucleus=options.nucleus,
-    )
-
-
-def _weight(text: str) -> tuple[str, float]:
-    name, found, weight = text.partition("=")
-    try:
-        return name, float(weight) if found else 1.0
-    except ValueError as error:
-        raise ValueError(f"--behaviour {text} is not NAME=WEIGHT: write for example --behaviour helpful=1.") from error
 
 
 def _request(options: argparse.Namespace, policies: list[Policy], family: Family) -> Request:
@@ -198,12 +188,14 @@ def _request(options: argparse.Namespace, policies: list[Policy], family: Family
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     limits = Limits(options.max_new_tokens, tuple(options.stop))
     ways = speculation(options.speculate, options.rule, options.drafter, options.timed, family)
-    return Request.compare(options.prompt, policies, sampling, limits, speculation=ways)
+    return Request.compare(options.prompt, policies, sampling, limits, speculation=ways, record=options.record)
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
-    """An answer as plain values; `speculation` is there if the request speculated."""
+def _answer(answer: Answer, texts: TokenTexts | None) -> dict[str, Any]:
+    """An answer as plain values; `speculation` is there if the request speculated, `trace` if it kept records."""
     drafting = {} if answer.drafting is None else {"speculation": drafting_values(answer.drafting)}
+    if answer.trace is not None and texts is not None:
+        drafting["trace"] = document(answer.trace, texts.of(ids_of(answer.trace)))
     return {
         "policy": answer.policy.to_dict(),
         "text": answer.text,

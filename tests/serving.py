@@ -3,7 +3,7 @@
     python tests/serving.py FAMILIES EXAMPLE
 
 The session is a real one but for prompts that ask for trouble: [slow] takes a pause a token, [hostile] makes every
-model write hostile text, [broken] fails inside.
+model write hostile text, and every token of it, [broken] fails inside.
 """
 
 import json
@@ -31,10 +31,31 @@ def odd(session: Any) -> Any:
     """`session`, with trouble for the prompts that ask for it."""
     from eft_core.config import Request
     from eft_core.events import Event, RowFinished, TokensDrawn
+    from eft_core.token_text import Texts
+
+    class HostileTexts:
+        def text(self, number: int) -> str:
+            return HOSTILE
+
+        def of(self, ids: Any) -> Texts:
+            return Texts(dict.fromkeys(ids, HOSTILE), {}, {})
 
     class Odd:
+        token_texts: Any = session.token_texts
+
         def __getattr__(self, name: str) -> Any:
             return getattr(session, name)
+
+        def plan(self, request: Request) -> Any:
+            self._read(request.rows[0].prompt)
+            return session.plan(request)
+
+        def inspect(self, texts: Any) -> Any:
+            self._read(texts[0].prompt)
+            return session.inspect(texts)
+
+        def _read(self, prompt: str) -> None:
+            self.token_texts = HostileTexts() if "[hostile]" in prompt else session.token_texts
 
         def stream(self, request: Request) -> Iterator[Event]:
             prompt = request.rows[0].prompt

@@ -22,6 +22,7 @@ FLOW = (
     "pacing",
     "families",
     "speculation_options",
+    "policy_options",
     "checkpoint",
     "memory",
     "vocabulary",
@@ -50,6 +51,9 @@ FLOW = (
     "transcript",
     "narrator",
     "session",
+    "cases",
+    "failures",
+    "looking",
     "__main__",
 )
 TORCH_FREE = (*FLOW[: FLOW.index("random_stream")], "__main__")

@@ -231,8 +231,8 @@ def test_what_has_no_part_in_the_way_is_greyed() -> None:
     assert live(speculation_showing("fixed")) == [True, True, True]
     shown = decoding_showing(Decoding(speculation=Speculation(6, "token", timed=True)))
     assert len(shown) == DECODING_CONTROLS
-    assert [shown[5], *(update.value for update in shown[6:])] == ["fixed", 6, "token", True]
-    assert live(shown[6:]) == [True, True, True]
+    assert [shown[5], *(update.value for update in shown[6:9])] == ["fixed", 6, "token", True]
+    assert live(shown[6:9]) == [True, True, True]
 
 
 def test_a_silent_stream_still_gives_batches_and_stops_at_once() -> None:

@@ -38,7 +38,7 @@ def answers(session: Session, policy: Policy, questions: list[Question]) -> Iter
     """The greedy answer to every question, and whether it ended by itself."""
     for start in range(0, len(questions), ROWS_TOGETHER):
         rows = tuple(Row(question.text, policy) for question in questions[start : start + ROWS_TOGETHER])
-        for answer in session.ask(Request(rows, Limits(MAX_NEW_TOKENS))):
+        for answer in session.ask(Request(rows, Limits(MAX_NEW_TOKENS), record=False)):
             yield answer.text, answer.reason == "end"
 
 
