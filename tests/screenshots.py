@@ -1,6 +1,7 @@
 """Take the README's pictures of the page: `python tests/screenshots.py`; a command, not a test.
 
-Starts `python app.py`, runs one comparison at every width and scheme, and writes assets/screenshots/.
+Starts `python app.py`, runs one comparison at every width and scheme, looks at a token and into Inspect, and writes
+assets/screenshots/.
 """
 
 from typing import Any
@@ -12,6 +13,10 @@ from serving import ROOT, app_served
 FOLDER = ROOT / "assets" / "screenshots"
 VIEWS = ((1600, 900, "light"), (1600, 900, "dark"), (1024, 900, "light"), (390, 844, "light"), (390, 844, "dark"))
 PROMPT = "When did Kenya become independent?"
+
+
+# Where the strip and Inspect are shown: the widths of a desk and of a phone, both schemes.
+INSPECTED = tuple(view for view in VIEWS if view[0] != 1024)
 
 
 def open_page(browser: Any, address: str, width: int, height: int, scheme: str) -> Any:
@@ -40,6 +45,32 @@ def speculate(page: Any) -> None:
     page.wait_for_timeout(300)
 
 
+def look(page: Any, width: int, scheme: str) -> None:
+    """A token's popover, then the answer in Inspect, and where the mixture fails."""
+    token = page.locator("[data-role=emulated] .strip-token[data-sign=up]").first
+    token.scroll_into_view_if_needed()
+    token.click()
+    page.wait_for_selector(".board .strip-popover:visible")
+    page.wait_for_timeout(300)
+    page.screenshot(path=FOLDER / f"token-{width}-{scheme}.png")
+    page.keyboard.press("Escape")
+    page.locator("[data-role=emulated] .inspect").click()
+    page.wait_for_selector("#overview .heatmaplayer")
+    page.get_by_role("button", name="Find").click()
+    page.wait_for_selector(".finding")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)
+    page.screenshot(path=FOLDER / f"inspect-{width}-{scheme}.png", full_page=True)
+
+
+def ask_what_if(page: Any) -> None:
+    """Other weights, from the stored numbers."""
+    page.get_by_text("What if").first.click()
+    slider = page.locator(".board .strip-slider input").last
+    slider.evaluate("each => { each.value = 0; each.dispatchEvent(new Event('input', {bubbles: true})); }")
+    page.wait_for_timeout(400)
+
+
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with app_served() as address, sync_playwright() as driver:
@@ -51,11 +82,17 @@ def main() -> None:
             page.fill("#prompt textarea", PROMPT)
             run(page)
             page.screenshot(path=FOLDER / f"compare-{width}-{scheme}.png", full_page=width < 1000)
+            if (width, height, scheme) in INSPECTED:
+                look(page, width, scheme)
         page = open_page(browser, address, 1600, 900, "light")
         page.click("text=who declines what")
         page.wait_for_timeout(500)
         run(page)
         page.screenshot(path=FOLDER / "who-declines-1600-light.png")
+        page = open_page(browser, address, 1600, 900, "light")
+        run(page)
+        ask_what_if(page)
+        page.screenshot(path=FOLDER / "what-if-1600-light.png")
         page = open_page(browser, address, 1600, 900, "light")
         speculate(page)
         page.screenshot(path=FOLDER / "speculation-1600-light.png")

@@ -1,4 +1,4 @@
-"""The endpoint /compare through gradio_client, as a program calls it."""
+"""The endpoints /compare and /inspect through gradio_client, as a program calls them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,8 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from serving import served, write_example
 
-from eft_core.config import Limits, Request, Sampling
+from eft_core.config import Limits, Request, Sampling, Text
+from eft_core.document import summary, token_values
 from eft_core.families import default_columns
 from eft_core.policy import up_scale
 
@@ -29,8 +30,46 @@ def client(address: str) -> Iterator[Client]:
     client.close()
 
 
-def test_compare_is_the_one_public_endpoint(client: Client) -> None:
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/compare"]
+def test_compare_and_inspect_are_the_public_endpoints(client: Client) -> None:
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/compare", "/inspect"]
+
+
+def test_inspect_gives_the_session_s_own_document(client: Client, session: Any) -> None:
+    policy = up_scale("large", "small")
+    *before, found = client.submit(PROMPT, "It is Nairobi.", policy.to_dict(), api_name="/inspect")
+    assert all(update["done"] is False for update in before)
+    assert found["done"] is True
+    [trace] = list(session.inspect([Text(PROMPT, "It is Nairobi.", policy)]))[-1].traces
+    assert found["tokens"] == token_values(trace)
+    assert found["summary"] == summary(trace)
+    again = client.predict(PROMPT, found["tokens"]["ids"], policy.to_dict(), api_name="/inspect")
+    assert again["tokens"] == found["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"response": ""}, "is empty"),
+        ({"response": "long " * 400}, "shorten the response"),
+        ({"response": [10**6]}, "not in the vocabulary"),
+        ({"response": ["x"]}, "use the ids"),
+        ({"prompt": " "}, "prompt is empty"),
+        ({"policy": {"pretrain": "huge"}}, "huge"),
+        ({"policy": {"pretrain": "large", "finetune": "small", "behaviours": {"helpful": -1}}}, "reverses"),
+    ],
+)
+def test_inspect_refuses_with_the_remedy(client: Client, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(AppError, match=message):
+        client.predict(**{"prompt": PROMPT, "response": "Yes."} | given, api_name="/inspect")
+
+
+def test_compare_hands_out_records_when_asked(client: Client, session: Any) -> None:
+    policy = up_scale("large", "small")
+    given = {"prompt": PROMPT, "policies": [policy.to_dict()], "max_new_tokens": 8, "api_name": "/compare"}
+    [column] = client.predict(**given, record=True)["columns"]
+    [answer] = session.ask(Request.compare(PROMPT, [policy], limits=Limits(8)))
+    assert column["trace"]["tokens"] == token_values(answer.trace)
+    assert "trace" not in client.predict(**given)["columns"][0]
 
 
 def test_the_default_columns_stream_and_are_the_session_s_own_answers(client: Client, session: Any) -> None:

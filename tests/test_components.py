@@ -13,15 +13,17 @@ from serving import HOSTILE, write_example
 
 from components.answers import RowAnswer, advance
 from components.batches import batches
-from components.board import SKELETON, asked
-from components.columns import MAX_COLUMNS, Columns, check, first_tuning, from_controls, name_of, role_of
+from components.board import SKELETON, asked, strip_script
+from components.columns import MAX_COLUMNS, Branch, Columns, check, first_tuning, from_controls, name_of, role_of
 from components.example import first_paint, prompts
-from components.inputs import MAX_PROMPT, USUAL, Decoding, check_prompt, check_sampling, check_speculation
+from components.inputs import MAX_PROMPT, USUAL, Decoding, check_prompt, check_sampling, check_speculation, check_tokens
 from components.lines import layout, lines, opening, settings_mark
 from components.panel import DECODING_CONTROLS, decoding_showing, speculation_showing
+from components.records import SCALE, Records
 from components.runs import Runs
 from components.speed import details, finished
-from eft_core.config import Request, Sampling, Speculation
+from eft_core.config import Limits, Request, Sampling, Speculation
+from eft_core.document import token_values
 from eft_core.events import Answer, Done, Drafting, Event, Gain, Loading, Queued, RowFinished, Timing, TokensDrawn
 from eft_core.families import Family, family_named
 from eft_core.policy import Policy, plain, realign, tuned, up_scale
@@ -307,10 +309,75 @@ def test_the_skeleton_and_the_layout_name_no_value(family: Family) -> None:
     assert "<" not in layout(Columns.default(family), family, "mark", HOSTILE)
 
 
-def test_the_script_never_writes_html() -> None:
-    script = (ASSETS / "board.js").read_text(encoding="utf-8")
-    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
-        assert way not in script
+def test_a_branch_stands_right_of_its_parent_and_belongs_to_its_prompt(family: Family) -> None:
+    columns = Columns.default(family)
+    parent = columns.items[2]
+    forked = columns.fork(parent.key, Branch("why?", (5, 6)), "Up-scaled, on")
+    made = forked.current
+    assert forked.items.index(made) == 3
+    assert made.policy == parent.policy
+    assert made.label == "Up-scaled, on"
+    assert (made.given("why?"), made.given("what?"), parent.given("why?")) == ((5, 6), (), ())
+    with pytest.raises(ValueError, match="no longer there"):
+        columns.fork(99, Branch("why?", (5,)), "x")
+
+
+def test_weights_of_what_if_are_checked_like_any_others(family: Family) -> None:
+    columns = Columns.default(family)
+    up = columns.items[2].key
+    assert dict(columns.weigh(up, {"helpful": 0.5}, 1.5, family).current.policy.pairs) == {"helpful": 0.5}
+    for key, weights, beta, message in (
+        (up, {"helpful": -1}, 1, "reverses"),
+        (up, {"helpful": 1}, 9, "outside"),
+        (up, {"nobody": 1}, 1, "nobody"),
+        (columns.items[0].key, {"helpful": 1}, 1, "plain base"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            columns.weigh(key, weights, beta, family)
+
+
+@pytest.mark.parametrize("tokens", [None, "12", [], [True], [-1], ["1"], [1.5], [2**40], [1] * 9])
+def test_token_ids_of_a_browser_are_checked(tokens: object) -> None:
+    with pytest.raises(ValueError, match=r"token"):
+        check_tokens(tokens, 8)
+    assert check_tokens([3, 4.0], 8) == (3, 4)
+
+
+def test_records_are_told_in_pieces_that_add_up(session: Any) -> None:
+    """What a column's lines hold, joined, is the document of its whole trace; every text comes before it is needed."""
+    request = Request.compare("What is the capital of Kenya?", [up_scale("large", "small")], limits=Limits(40))
+    events = list(session.stream(request))
+    [answer] = events[-1].answers
+    records = Records(session.token_texts, (7,))
+    pieces = [json.loads(text) for event in events for text in records.lines([event]).splitlines()]
+    assert {piece["t"] for piece in pieces} == {"trace"}
+    assert {piece["c"] for piece in pieces} == {7}
+    assert ["policy" in piece for piece in pieces] == [True] + [False] * (len(pieces) - 1)
+    assert [each for piece in pieces for each in piece["tokens"]["ids"]] == list(answer.token_ids)
+    whole = token_values(answer.trace, SCALE)
+    assert [each for piece in pieces for each in piece["tokens"]["upscaling"]] == whole["upscaling"]
+    known: set[str] = set()
+    for piece in pieces:
+        told = {key for kind in ("texts", "bytes", "special") for key in piece.get(kind, {})}
+        assert not told & known, "a text is told once"
+        known |= told
+        assert {str(each) for ids in piece["tokens"]["candidates"] for each in ids} <= known
+
+
+def test_records_come_after_what_starts_a_run_and_before_what_ends_it(session: Any) -> None:
+    request = Request.compare("What is the capital of Kenya?", [plain("large")], limits=Limits(4))
+    events = list(session.stream(request))
+    rows = advance((RowAnswer(),), events)
+    text = lines(events, (1,), rows, (RowAnswer(),), Records(session.token_texts, (1,)).lines(events))
+    kinds = [json.loads(each)["t"] for each in text.splitlines()]
+    assert kinds.index("start") < kinds.index("trace") < kinds.index("row") < kinds.index("done")
+
+
+@pytest.mark.parametrize("name", ["board.js", "reader.js", "findings.js"])
+def test_the_scripts_never_write_html(name: str) -> None:
+    for script in ((ASSETS / name).read_text(encoding="utf-8"), strip_script()):
+        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+            assert way not in script
 
 
 def test_the_first_paint_is_the_stored_example(session: Any, tmp_path: Path) -> None:
