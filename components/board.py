@@ -12,6 +12,8 @@ from typing import Any
 
 import gradio as gr
 
+from eft_core import standalone
+
 ASSETS = Path(__file__).parent.parent / "assets"
 
 SKELETON = """
@@ -68,7 +70,7 @@ def laid_out(layout: str) -> gr.HTML:
 
 def strip_script() -> str:
     """The token strip's script, which goes before a component's own."""
-    return (ASSETS / "strip.js").read_text(encoding="utf-8") + "\n"
+    return standalone.script()
 
 
 def asked(event: gr.EventData) -> Wish:

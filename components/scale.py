@@ -1,6 +1,6 @@
 """The strip's colour scale, once for Python: what each measure runs over, and the colour of a share of it.
 
-assets/strip.js and assets/palette.css have the same numbers for the browser; tests hold the two together.
+assets/strip/ and assets/palette.css have the same numbers for the browser; tests hold the two together.
 """
 
 from typing import NamedTuple

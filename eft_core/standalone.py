@@ -77,11 +77,17 @@ data.documents.forEach((each, key) => {
 """
 
 
+def script() -> str:
+    """The strip's script: its parts in order, inside one function, so that `tokenStrips` is their only name outside."""
+    parts = "\n".join(_asset(f"strip/{file.name}") for file in sorted((ASSETS / "strip").glob("*.js")))
+    return f"const tokenStrips = (() => {{\n{parts}\nreturn tokenStrips;\n}})();\n"
+
+
 def page(documents: Sequence[Mapping[str, object]], title: str, prompt: str) -> str:
     """The file's text. Each document is a trace document (schema eft-lab/trace/1) with "label" and "role" besides."""
     style = "\n".join(_asset(name) for name in ("palette.css", "strip.css")) + _STYLE
-    script = _asset("strip.js") + _SCRIPT
-    policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+    code = script() + _SCRIPT
+    policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(code)}'; "
     policy += "base-uri 'none'; form-action 'none'"
     data = {"title": title, "prompt": prompt, "documents": [dict(document) for document in documents]}
     head = [
@@ -91,7 +97,7 @@ def page(documents: Sequence[Mapping[str, object]], title: str, prompt: str) -> 
         f"<title>{escape(title)}</title>",
         f"<style>{style}</style>\n</head>\n<body>{_BODY}",
         f'<script type="application/json" id="data">{_json(data)}</script>',
-        f"<script>{script}</script>\n</body>\n</html>\n",
+        f"<script>{code}</script>\n</body>\n</html>\n",
     ]
     return "\n".join(head)
 

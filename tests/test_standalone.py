@@ -82,6 +82,8 @@ def test_the_popover_works_and_offers_nothing_that_needs_a_server(visit: Any) ->
 def test_light_and_dark_follow_the_system(visit: Any, scheme: str, ground: str) -> None:
     page = visit(texts(), scheme)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+    colours = "(all) => all.map((each) => getComputedStyle(each).backgroundColor)"
+    assert len(set(page.locator(".strip-token").evaluate_all(colours))) > 2  # the policy of the page lets them through
 
 
 def test_the_policy_of_the_page_runs_nothing_that_was_not_written_with_it(browser: Any, tmp_path: Path) -> None:

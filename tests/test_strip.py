@@ -11,6 +11,7 @@ from serving import HOSTILE
 
 from components import scale
 from eft_core.policy import Member, Policy
+from eft_core.standalone import script
 
 ASSETS = Path(__file__).parent.parent / "assets"
 # id = place in it. Bytes of the euro sign, a newline, white space and a special token are among them.
@@ -167,10 +168,7 @@ def document(
 
 def harness(scheme: str = "") -> str:
     """A page of strips, with what its callbacks were told in `window.told`."""
-    style, script = (
-        "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
-        for names in (("palette.css", "strip.css"), ("strip.js",))
-    )
+    style = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("palette.css", "strip.css"))
     return f"""<!doctype html><html><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}
 body {{ margin: 16px; font: 16px/1.6 system-ui, sans-serif; background: var(--ground); color: var(--ink); }}
@@ -179,7 +177,7 @@ body {{ margin: 16px; font: 16px/1.6 system-ui, sans-serif; background: var(--gr
 #columns > * {{ min-width: 0; border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px; }}
 #tools, #shifts {{ margin: 8px 0; }}</style></head>
 <body class="{scheme}"><div id="layer"><div id="tools"></div><div id="columns"></div><div id="shifts"></div>
-<div id="live"></div></div><button id="elsewhere">elsewhere</button><script>{script}
+<div id="live"></div></div><button id="elsewhere">elsewhere</button><script>{script()}
 window.told = [];
 const named = (name) => document.getElementById(name);
 const [tools, shifts, layer, live] = ['tools', 'shifts', 'layer', 'live'].map(named);
@@ -433,6 +431,45 @@ def test_a_stream_may_tell_whole_numbers(visit: Any) -> None:
     assert popover(page).text_content() == whole
 
 
+def long(count: int) -> dict[str, Any]:
+    return document(ids=[SENTENCE[step * step % len(SENTENCE)] for step in range(count)])
+
+
+def test_what_is_out_of_sight_is_coloured_when_it_comes_into_sight(visit: Any) -> None:
+    told = long(1200)
+    page = visit(told, width=390)
+    assert page.locator(".strip-block").count() == 12
+    page.wait_for_timeout(300)  # the observer's first answer
+    entropy = [value_of(UP_SCALED, told, "entropy", i) for i in range(1200)]
+    wanted = [str(round(100 * scale.share(value, "entropy"))) for value in entropy]
+    levels = "[...document.querySelectorAll('.strip-token')].map((span) => span.dataset.m ?? '0')"
+    page.evaluate("() => { window.timers = setTimeout; window.setTimeout = () => 0; }")  # nothing is ever idle
+    early = page.evaluate(f"() => {{ strips.measure = 'entropy'; return {levels}; }}")
+    assert early[:100] == wanted[:100]
+    assert early[1100:] != wanted[1100:]
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_function(f"(wanted) => {levels}.slice(1100).join() === wanted.join()", arg=wanted[1100:])
+    assert page.evaluate(levels)[500:600] != wanted[500:600]
+    page.evaluate("() => { window.setTimeout = timers; strips.measure = 'entropy'; }")
+    page.wait_for_function(f"(wanted) => {levels}.join() === wanted.join()", arg=wanted)
+
+
+def test_a_long_text_is_one_paragraph(visit: Any) -> None:
+    """Its lines break where they would without blocks, and it is copied whole."""
+    page = visit(long(600), width=700)
+    lines = "() => [...document.querySelectorAll('.strip-token')].map((span) => span.getBoundingClientRect().bottom)"
+    before = page.evaluate(lines)
+    copied = "() => { getSelection().selectAllChildren(document.querySelector('.strip')); return `${getSelection()}`; }"
+    assert page.evaluate(copied).strip() == page.evaluate("put(0).text").strip()
+    page.evaluate(
+        """() => {
+            getSelection().removeAllRanges();
+            for (const block of document.querySelectorAll('.strip-block')) block.replaceWith(...block.childNodes);
+        }"""
+    )
+    assert page.evaluate(lines) == before
+
+
 def test_new_tokens_leave_the_old_nodes_alone(visit: Any) -> None:
     first, second = chunks(document(), (4, 4))
     page = visit(first)
@@ -530,6 +567,54 @@ def test_the_popover_is_never_off_the_screen(visit: Any, width: int, index: int)
         assert box["y"] >= 0
         assert box["x"] + box["width"] <= width
         assert box["y"] + box["height"] <= 900.5
+
+
+@pytest.mark.parametrize("width", [700, 1600])
+def test_the_popover_is_on_the_side_with_more_room_and_leaves_the_line_alone(visit: Any, width: int) -> None:
+    page = visit(long(400), width=width)
+    sides = set()
+    for index in range(0, 400, 37):
+        page.evaluate("(index) => strips.select(0, index)", index)
+        lines = page.evaluate(
+            "() => [...document.querySelector('.strip-shown').getClientRects()].map(({ top, bottom }) => [top, bottom])"
+        )
+        top, bottom = min(line[0] for line in lines), max(line[1] for line in lines)
+        box = popover(page).bounding_box()
+        below = box["y"] >= bottom
+        assert below or box["y"] + box["height"] <= top
+        assert below == (900 - bottom >= top)
+        sides.add(below)
+    assert sides == ({True, False} if width == 700 else {True})
+
+
+@pytest.mark.parametrize(("width", "rows"), [(390, 2), (1024, 1), (1600, 1)])
+def test_the_toolbar_is_one_line_and_its_hint_moves_nothing(visit: Any, width: int, rows: int) -> None:
+    page = visit(document(fates="pparbppp"), width=width)
+    middle = "(all) => all.map((each) => each.getBoundingClientRect()).map(({ top, bottom }) => (top + bottom) / 2)"
+    parts = page.locator(".strip-picker, .strip-legend, .strip-opener")
+    middles = parts.evaluate_all(middle)
+    assert len(middles) == 3
+    assert len({round(place / 4) for place in middles}) == rows
+    hint = page.locator(".strip-hint")
+    assert hint.is_hidden()
+    pick = page.locator(".strip-picker select")
+    pick.hover()
+    assert hint.is_visible()
+    assert pick.get_attribute("aria-description") == hint.text_content()
+    page.mouse.move(5, 890)
+    assert hint.is_hidden()
+    page.keyboard.press("Tab")
+    assert hint.is_visible()
+    assert parts.evaluate_all(middle) == middles
+    assert hint.evaluate("(hint) => hint.getBoundingClientRect().right") <= width
+
+
+def test_the_page_around_hears_no_act_of_its_own(visit: Any) -> None:
+    """A board asks its server for what a button's data-act says."""
+    page = visit(document())
+    page.evaluate("strips.select(0, 3)")
+    assert page.locator("#layer button").count() > 40
+    assert page.locator("#layer [data-act]").count() == 0
 
 
 def test_a_finger_opens_and_closes_it(visit: Any) -> None:
