@@ -33,9 +33,9 @@ def overview(trace: Trace, texts: Sequence[str], mode: str) -> go.Figure:
         row_heights=[heat, 150, 150],
         vertical_spacing=0.16,
         subplot_titles=(
-            "Laws and measures, token by token",
-            "How far the policy is from the others",
-            "Deltas of the tokens",
+            "Laws and measures by token",
+            "Distance of the policy by token",
+            "Deltas of all tokens",
         ),
     )
     figure.add_trace(_heat_map(rows, texts, mode), 1, 1)
@@ -52,7 +52,7 @@ def _rows(trace: Trace) -> list[tuple[str, str, np.ndarray]]:
     policy = trace.policy
     base = trace.logprobs[:, 0] - trace.under(Member(policy.pretrain))
     rows = [("log p, policy", "logprob", trace.logprobs[:, 0])]
-    rows += [(f"log p, {member}", "logprob", trace.under(member)) for member in trace.members]
+    rows += [(f"log p, {member.policy.formula()}", "logprob", trace.under(member)) for member in trace.members]
     rows += [
         ("fine-tuning delta", "finetuning", trace.finetuning),
         ("up-scaling delta", "upscaling", trace.upscaling),

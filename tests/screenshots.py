@@ -47,7 +47,7 @@ def speculate(page: Any) -> None:
 
 def look(page: Any, width: int, scheme: str) -> None:
     """A token's popover, then the answer in Inspect, and where the mixture fails."""
-    token = page.locator("[data-role=emulated] .strip-token[data-sign=up]").first
+    token = page.locator("[data-role=emulated] .strip-token", has_text="December").first
     token.scroll_into_view_if_needed()
     token.click()
     page.wait_for_selector(".board .strip-popover:visible")

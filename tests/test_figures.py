@@ -47,13 +47,13 @@ def test_what_did_not_run_has_no_row_and_no_line(session: Any) -> None:
     rows = list(figure.data[0].y)
     assert "TV, base(N)" not in rows
     assert "fine-tuning delta" not in rows
-    assert "log p, tuned[helpful][small]" in rows
+    assert "log p, helpful(small)" in rows
     assert "TV, base(N)" not in [each.name for each in figure.data]
 
 
 def test_a_plain_base_has_a_figure_too(session: Any) -> None:
     trace = traced(session, plain("large"))
-    assert "log p, base[large]" in list(overview(trace, named(session, trace), "dark").data[0].y)
+    assert "log p, base(large)" in list(overview(trace, named(session, trace), "dark").data[0].y)
 
 
 def test_texts_of_tokens_never_become_plotly_s_tags(session: Any) -> None:
