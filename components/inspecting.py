@@ -23,7 +23,7 @@ from components.reader import saved
 from components.records import whole_line
 from eft_core.cases import Case, atlas_cases, read_cases
 from eft_core.config import Text
-from eft_core.document import document, ids_of, summary
+from eft_core.document import document, ids_of, summary, summary_line
 from eft_core.events import Inspected, Loading, Queued, Reading
 from eft_core.failures import Report, examined
 from eft_core.policy import Policy
@@ -118,7 +118,7 @@ class Inspector:
         texts = self.session.token_texts
         log += whole_line(0, looked.trace, texts)
         said = f"{len(looked.trace):,} tokens read under {looked.trace.policy.formula()}"
-        log += line("done", text=said, summary=told(summary(looked.trace)), index=index)
+        log += line("done", text=said, summary=summary_line(summary(looked.trace)), index=index)
         named = [texts.text(each) for each in looked.trace.tokens.tolist()]
         return [log, overview(looked.trace, named, "dark" if dark is True else "light"), looked]
 
@@ -228,22 +228,6 @@ def check_response(response: object) -> str:
     if len(response) > MAX_PROMPT:
         raise ValueError(f"The response has {len(response):,} characters and at most {MAX_PROMPT:,} fit: shorten it.")
     return response
-
-
-def told(values: dict[str, Any]) -> str:
-    """The summary in one line."""
-    divergence, moved = values["mean_divergence"], values["total_variation"]
-    words = []
-    if divergence["small"] is not None:
-        words.append(f"mean KL {divergence['small']:.2f} nats to the small policy")
-    if divergence["base"] is not None:
-        words.append(f"{divergence['base']:.2f} to base(N)")
-    if values["changed"] is not None:
-        words.append(f"{values['changed']:.0%} of tokens changed")
-    if moved["small"] is not None:
-        words.append(f"{moved['small']:.0%} of probability moved")
-    perplexities = ", ".join(f"{name} {each:.2f}" for name, each in values["perplexity"].items())
-    return " · ".join([*words, f"perplexity: {perplexities}"])
 
 
 def verdict(report: Report) -> str:

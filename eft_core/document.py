@@ -4,7 +4,7 @@ Columnar: one list a measure, one entry a token; nats, null where unknown. The R
 every key. Pure.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from eft_core.trace import VIEWS, Trace
 
 SCHEMA = "eft-lab/trace/1"
 DIGITS = 5
+# A mean of so many nats is a perplexity that no float holds: a text that a member thinks impossible.
+_ENDLESS = 700.0
 
 
 def document(trace: Trace, texts: Texts, **about: object) -> dict[str, Any]:
@@ -90,17 +92,35 @@ def summary(trace: Trace) -> dict[str, Any]:
     """The whole text in a few numbers.
 
     mean_divergence, total_variation: means of KL and TV against small policy and base[N]; changed: the share of tokens
-    whose most probable candidate differs from the small policy's; perplexity: under the policy and under each member.
+    whose most probable candidate differs from the small policy's; perplexity: under the policy and under each member,
+    None beyond all numbers.
     """
     known = bool(np.isfinite(trace.total_variation[:, 0]).all())
-    perplexity = np.exp(-trace.logprobs.mean(0, dtype=np.float64)).tolist()
+    nats = -trace.logprobs.mean(0, dtype=np.float64)
+    perplexity = _listed(np.exp(np.where(nats < _ENDLESS, nats, np.nan)), 0)
     return {
         "tokens": len(trace),
         "mean_divergence": _by_view(trace.divergence),
         "total_variation": _by_view(trace.total_variation),
         "changed": round(float(trace.changed.mean()), DIGITS) if known else None,
-        "perplexity": {name: round(each, DIGITS) for name, each in zip(_laws(trace), perplexity, strict=True)},
+        "perplexity": dict(zip(_laws(trace), perplexity, strict=True)),
     }
+
+
+def summary_line(values: Mapping[str, Any]) -> str:
+    """A summary in one line; what is unknown is not said."""
+    divergence, moved = values["mean_divergence"], values["total_variation"]
+    said = [f"{values['tokens']:,} tokens"]
+    if divergence["small"] is not None:
+        said.append(f"mean KL {divergence['small']:.3f} nats to the small policy")
+    if divergence["base"] is not None:
+        said.append(f"{divergence['base']:.3f} to base(N)")
+    if values["changed"] is not None:
+        said.append(f"{values['changed']:.1%} of tokens changed")
+    if moved["small"] is not None:
+        said.append(f"{moved['small']:.1%} of probability moved")
+    shown = {name: "∞" if each is None else f"{each:.3f}" for name, each in values["perplexity"].items()}
+    return " · ".join([*said, "perplexity " + ", ".join(f"{name} {each}" for name, each in shown.items())])
 
 
 def _laws(trace: Trace) -> list[str]:

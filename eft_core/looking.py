@@ -69,7 +69,7 @@ def inspect(options: argparse.Namespace, settings: Settings, family: Family, pol
     if options.json is not None:
         write(_json(told), _file(options.json))
     elif options.html is None:
-        print("\n".join([*token_table(trace, session.token_texts), said_of(told["summary"])]))
+        print("\n".join([*token_table(trace, session.token_texts), document.summary_line(told["summary"])]))
 
 
 def failures(options: argparse.Namespace, settings: Settings, family: Family, policy: Policy) -> None:
@@ -136,19 +136,6 @@ def token_table(trace: Trace, texts: TokenTexts) -> list[str]:
         for token, logprobs, finetuning, upscaling, moved, rank in measures
     ]
     return _aligned([head, *rows], left=(0,))
-
-
-def said_of(summary: dict[str, Any]) -> str:
-    """A summary (`document.summary`) in one line; what is unknown is not said. Small: against the small policy."""
-    said = [f"{summary['tokens']:,} tokens"]
-    if (divergence := summary["mean_divergence"]["small"]) is not None:
-        said.append(f"mean KL {divergence:.3f} nats")
-    if (changed := summary["changed"]) is not None:
-        said.append(f"{changed:.1%} of tokens changed")
-    if (moved := summary["total_variation"]["small"]) is not None:
-        said.append(f"{moved:.1%} of probability moved")
-    perplexity = ", ".join(f"{name} {value:.3f}" for name, value in summary["perplexity"].items())
-    return " · ".join([*said, f"perplexity {perplexity}"])
 
 
 def count_lines(report: Report) -> list[str]:

@@ -169,7 +169,7 @@ def test_an_answer_opens_in_inspect_as_it_was_drawn(visit: Any) -> None:
     inspected(page)
     assert page.locator("#reader .tokens").text_content() == drawn
     assert page.locator("#reader .card h2").text_content() == "Small tuned"
-    assert "perplexity: policy" in page.locator("#reader .note").text_content()
+    assert "perplexity policy" in page.locator("#reader .note").text_content()
     # More members are looked through than ran: the small base tells the fine-tuning delta.
     page.locator("#reader .strip-token").nth(2).click()
     page.wait_for_selector("#reader .strip-popover:visible")

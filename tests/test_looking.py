@@ -15,7 +15,7 @@ from eft_core import document
 from eft_core.__main__ import main
 from eft_core.cases import atlas_cases
 from eft_core.config import Settings, Text
-from eft_core.looking import said_of
+from eft_core.document import summary_line
 from eft_core.policy import Member, Policy, up_scale
 from eft_core.session import Session
 
@@ -94,7 +94,7 @@ def test_the_table_has_a_line_a_token_and_nothing_that_steers_a_terminal(out: An
         measures += [tokens["finetuning"][index], tokens["upscaling"][index], tokens["total_variation"]["small"][index]]
         assert [float(each) for each in numbers] == pytest.approx(measures, abs=6e-4)
         assert int(rank) == tokens["rank"]["policy"][index]
-    assert last == said_of(told["summary"])
+    assert last == summary_line(told["summary"])
 
 
 def test_the_summary_says_what_is_known() -> None:
@@ -105,12 +105,12 @@ def test_the_summary_says_what_is_known() -> None:
         "changed": 0.125,
         "perplexity": {"policy": 1.5, "base[large]": 2.0},
     }
-    said = "mean KL 0.250 nats · 12.5% of tokens changed · 50.0% of probability moved"
+    said = "mean KL 0.250 nats to the small policy · 1.000 to base(N) · 12.5% of tokens changed · 50.0% of probability moved"
     perplexity = "perplexity policy 1.500, base[large] 2.000"
-    assert said_of(known) == f"1,200 tokens · {said} · {perplexity}"
+    assert summary_line(known) == f"1,200 tokens · {said} · {perplexity}"
     nothing: dict[str, Any] = {"small": None, "base": None}
     unknown = known | {"mean_divergence": nothing, "total_variation": nothing, "changed": None}
-    assert said_of(unknown) == f"1,200 tokens · {perplexity}"
+    assert summary_line(unknown) == f"1,200 tokens · {perplexity}"
 
 
 class Reader(HTMLParser):
