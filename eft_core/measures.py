@@ -150,7 +150,7 @@ def _distances(views: Sequence[_View | None], entropy: Tensor, moved: Tensor | N
             continue
         change = policy.chances - other.chances if change is None else change
         cross = -torch.linalg.vecdot(policy.chances, other.logprobs)
-        found += [torch.linalg.vector_norm(change, 1, -1) / 2, (cross - entropy).clamp_(min=0.0)]
+        found += [change.abs().sum(-1) / 2, (cross - entropy).clamp_(min=0.0)]
     return found
 
 
@@ -178,7 +178,10 @@ def _normalisers(policy: _View, small: _View | None, there: Tensor, best: Tensor
     if not lens.policy.filtered or lens.policy.nucleus is None:
         return [whole - own, part - draft, unknown]
     inside = nucleus(small.logprobs, own.new_full((len(own),), lens.policy.nucleus))
-    threshold = small.logprobs.masked_fill(~inside, torch.inf).amin(-1)
+    # Half-way between the last inside and the first outside: whoever adds up the candidates again rounds otherwise.
+    last = small.logprobs.masked_fill(~inside, torch.inf).amin(-1)
+    first = small.logprobs.masked_fill(inside, -torch.inf).amax(-1)
+    threshold = (last + torch.maximum(first, last - 2)) / 2
     shift = torch.where(draft >= threshold, whole - part, 0.0)
     return [draft + shift - own, part - draft, threshold]
 
@@ -217,4 +220,6 @@ def _distinct(ids: np.ndarray, laws: np.ndarray) -> tuple[np.ndarray, np.ndarray
     first = np.ones(ids.shape, bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     rows, places = np.nonzero(first)
-    return first.sum(1).astype(np.int32), ordered[rows, places], laws[rows, :, order[rows, places]]
+    candidates = ordered[rows, places]
+    small = candidates.astype(np.uint16) if candidates.max() < 2**16 else candidates  # a third of the records are ids
+    return first.sum(1).astype(np.int32), small, laws[rows, :, order[rows, places]]

@@ -9,8 +9,8 @@ from eft_core.recorder import Recorder
 from eft_core.trace import Trace
 from eft_core.transcript import Transcript
 
-# Seconds that records may wait for more of them.
-_PATIENCE = 0.1
+# Seconds that records may wait for more of them: a pass for many costs little more than for a few.
+PATIENCE = 0.2
 
 
 class Narrator:
@@ -47,7 +47,7 @@ class Narrator:
     def _ready(self, recorder: Recorder, ended: set[int]) -> dict[int, Trace]:
         """Records that waited long enough, and those of rows that ended."""
         now = time.perf_counter()
-        if recorder.full or now - self._taken > _PATIENCE:
+        if recorder.full or now - self._taken > PATIENCE:
             self._taken = now
             return recorder.take()
         return recorder.take(ended) if ended else {}

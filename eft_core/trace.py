@@ -43,9 +43,9 @@ class Trace:
     and base[N]. total_variation, divergence (T, 2) float32: TV and KL(policy || other), other small policy and base[N].
     shifted (T, 2) int32: the tokens whose probability rose and fell most from the small policy to the policy, -1
     unknown; shifts (T, 2) float32: by how much, log pi - log pi_small. normalisers (T, 3) float32: log Z of the policy
-    and of the small policy, and the log-probability that a token needs under the small policy to lie in the nucleus of
-    the filter. counts (T,) int32: how many of the candidates (K,) int32 are each token's, candidate_logprobs (K, M)
-    float32. fates: a letter a token (`events.Fate`).
+    and of the small policy, and a log-probability that tokens in the nucleus of the filter reach under the small policy
+    and all others miss. counts (T,) int32: how many of the candidates (K,), int32 or uint16, are each token's;
+    candidate_logprobs (K, M) float32. fates: a letter a token (`events.Fate`).
     """
 
     policy: Policy
@@ -67,6 +67,9 @@ class Trace:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def __repr__(self) -> str:
+        return f"Trace({len(self)} tokens under {self.policy.formula()}, {len(self.members)} members)"
+
     @property
     def nbytes(self) -> int:
         """Bytes that the records take."""
@@ -82,7 +85,7 @@ class Trace:
 
     def part(self, start: int, stop: int) -> Self:
         """Tokens start to stop - 1."""
-        first, last = self.ends[start] - self.counts[start] if start < len(self) else 0, self.ends[stop - 1]
+        first, last = (int(self.ends[place - 1]) if place else 0 for place in (start, stop))
         inside = {"candidates": slice(first, last), "candidate_logprobs": slice(first, last)}
         arrays = {name: getattr(self, name)[inside.get(name, slice(start, stop))] for name in _ARRAYS}
         return type(self)(self.policy, self.members, **arrays, fates=self.fates[start:stop])

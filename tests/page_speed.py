@@ -35,7 +35,9 @@ def opened(browser: Any, address: str, record: bool, temperature: float) -> Any:
 
 def waited(page: Any) -> float:
     """Tokens a second of all columns together, once the run is over."""
-    page.wait_for_function("() => document.querySelector('.status')?.textContent.startsWith('Finished')", timeout=60_000)
+    page.wait_for_function(
+        "() => document.querySelector('.status')?.textContent.startsWith('Finished')", timeout=60_000
+    )
     found = re.search(r"([\d,]+) tokens/s", page.locator(".status").text_content())
     assert found, "the page tells tokens a second"
     return float(found[1].replace(",", ""))

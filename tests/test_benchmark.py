@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from eft_core.autoregressive import Drawn
+from eft_core.autoregressive import Drawn, decode
 from eft_core.benchmark import __main__ as command
-from eft_core.benchmark import costs, floor, identity, laws, library, measure, own, prompts, report
+from eft_core.benchmark import costs, floor, identity, laws, library, measure, own, prompts, recording, report
 from eft_core.benchmark.deeper import deepened, sharing
 from eft_core.benchmark.prediction import Costs, cycle_cost, expected_tokens, plain_cost, predicted_gain, value
 from eft_core.benchmark.timing import (
@@ -31,6 +31,8 @@ from eft_core.config import Sampling
 from eft_core.events import Drafting
 from eft_core.model import Model
 from eft_core.policy import Member, Policy, up_scale
+from eft_core.recorder import Recorder
+from eft_core.trace import Trace
 from eft_core.verification import Block, RatioRule
 
 TASK = own.Task((5, 6, 7, 8, 9), 12)
@@ -44,6 +46,7 @@ KEYS = {
     "over_assisted_at_weight_0",
     "measured_over_predicted",
     "forward_share",
+    "recording_over_not",
 }
 
 
@@ -275,7 +278,7 @@ def lab_of(session: Any, tokens: int = 12) -> measure.Lab:
         clock.now += 1.0
         return clock.now
 
-    scale = measure.Scale(tokens, 1, 1, 1, 1, 1, 1, 1, (1, 3), (3,))
+    scale = measure.Scale(tokens, 1, 1, 1, 1, 1, 1, 1, 1, (1, 3), (3,))
     return measure.lab_of(session.models, ticking, scale)
 
 
@@ -386,6 +389,76 @@ def test_where_arithmetic_rounds_a_text_may_part_only_at_a_tie(session: Any, mon
     assert identity.differences(setup, [row], [other], [ids]) == ""
 
 
+# --- records
+
+
+def test_the_cost_of_records_is_time_with_over_time_without_and_the_larger_is_claimed() -> None:
+    clock = FakeClock()
+    seconds = {"plain": 2.0, "plain, recorded": 2.5, "adaptive": 1.0, "adaptive, recorded": 1.125}
+    methods = {name: taking(clock, lambda number, s=each: s * (1 + number), 10, []) for name, each in seconds.items()}  # type: ignore[misc]
+    found = recording.Recording(interleaved(methods, 3, clock), 400.0)
+    assert {loop: found.over_not(loop).median for loop in recording.LOOPS} == {"plain": 1.25, "adaptive": 1.125}
+    assert recording.claimed(found) == Ratio(1.25, 1.25, 1.25, 3)
+
+
+def test_records_are_taken_as_a_session_takes_them(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When they waited for long by this clock, when a row ends, and none is lost."""
+    monkeypatch.setattr(recording, "PATIENCE", 0.1)
+    clock, takes = FakeClock(), list[tuple[int, float]]()
+
+    class Watched(Recorder):
+        def take(self, rows: Any = None) -> Any:
+            found = super().take(rows)
+            takes.append((sum(map(len, found.values())), clock.now))
+            return found
+
+    rows = setup_of(session, 2).rows(TASK)
+    watched = Watched([(row.policy, row.policy.members()) for row in rows])
+    steps = decode(rows, setup_of(session).models, own.NO_END, recorder=watched)
+    kept: dict[int, list[Trace]] = {0: [], 1: []}
+    drawn: list[list[int]] = [[], []]
+    for step in recording._taken(steps, watched, kept, clock):
+        clock.now += 0.03
+        for each in step:
+            drawn[each.row].append(each.token)
+    # Of two rows, after five steps, four, and as they end.
+    assert takes == [(10, pytest.approx(0.15)), (8, pytest.approx(0.27)), (6, pytest.approx(0.36))]
+    assert [Trace.join(kept[row]).tokens.tolist() for row in (0, 1)] == drawn
+    assert [len(row) for row in drawn] == [TASK.tokens] * 2
+
+
+def test_records_are_measured_for_one_row_and_for_the_columns_of_a_comparison(session: Any) -> None:
+    lab = lab_of(session)
+    found = recording.recordings(lab.models, lab.policy, lab.setup, lambda _: TASK, 1, lab.clock)
+    rows = {name: {len(runs[0].output.ids) for runs in each.rounds.values()} for name, each in found.items()}
+    assert rows == {recording.ONE: {1}, recording.COLUMNS: {4}, recording.COSTLY: {1}}
+    for each in found.values():
+        assert set(each.rounds) == {"plain", "plain, recorded", "adaptive", "adaptive, recorded"}
+        assert {len(ids) for runs in each.rounds.values() for ids in runs[0].output.ids} == {12}
+        assert 145 <= each.bytes_a_token <= 653  # one member's ten candidates; three members' and the policy's
+
+
+def test_records_that_change_a_token_or_tell_another_are_caught(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup, asked = setup_of(session, 2), [TASK.prompt, (9, 8, 7)]
+    assert recording.differing(setup, asked, 8) == ""
+    keep = Recorder.keep
+
+    def disturbing(self: Recorder, laws: Any, drawn: Any) -> None:
+        keep(self, laws, {row: [(token + 1, fate) for token, fate in each] for row, each in drawn.items()})
+
+    with monkeypatch.context() as wrong:
+        wrong.setattr(Recorder, "keep", disturbing)
+        assert recording.differing(setup, asked, 8) == "plain: records of other tokens"
+    honest = recording.decode
+
+    def shifted(rows: Any, models: Any, ends: Any, recorder: Recorder | None) -> Iterator[list[Drawn]]:
+        for step in honest(rows, models, ends, recorder=recorder):
+            yield [replace(each, token=each.token + (recorder is not None)) for each in step]
+
+    monkeypatch.setattr(recording, "decode", shifted)
+    assert recording.differing(setup, asked, 8) == "plain: another text"
+
+
 # --- the command
 
 
@@ -393,7 +466,7 @@ def test_where_arithmetic_rounds_a_text_may_part_only_at_a_tie(session: Any, mon
 def on_tiny(monkeypatch: pytest.MonkeyPatch, families_file: str) -> None:
     """The command on the tiny Llama family, one round, short texts."""
     monkeypatch.setenv("EFT_FAMILIES", families_file)
-    monkeypatch.setattr(measure, "QUICK", measure.Scale(8, 1, 1, 1, 1, 1, 0, 1, (1, 2), (2,)))
+    monkeypatch.setattr(measure, "QUICK", measure.Scale(8, 1, 1, 1, 1, 1, 1, 0, 1, (1, 2), (2,)))
 
 
 ON_TINY = ["--family", "llama", "--quick", "--device", "cpu", "--cost-ratio", "3"]
@@ -409,6 +482,8 @@ def test_the_last_line_is_one_json_object_with_every_key(capsys: pytest.CaptureF
     assert set(found["ratios"]) == KEYS
     assert set(found["intervals"]) > KEYS
     assert all(value > 0 for value in found["ratios"].values())
+    assert set(found["recording"]) == {recording.ONE, recording.COLUMNS, recording.COSTLY}
+    assert "default columns, adaptive" in shown
     assert 0 < found["acceptance"] <= 1
     assert {"cpu", "cores", "threads", "torch", "date"} <= set(found["machine"])
     assert json.loads(files[0].read_text()) == found
@@ -433,7 +508,7 @@ def test_no_speed_is_told_when_identity_fails(
         "the block rule has the target's law, by enumeration",
     ]
     assert "FAILS  the block rule" in shown
-    assert "No speeds: 2 of 14 identity checks failed" in shown
+    assert "No speeds: 2 of 15 identity checks failed" in shown
     assert "tokens/s" not in shown
 
 
@@ -446,7 +521,7 @@ def test_a_users_mistake_is_one_line(wrong: list[str], capsys: pytest.CaptureFix
 def test_repetitions_are_the_rounds_of_every_group_that_is_measured() -> None:
     options = command._parser().parse_args(["--quick", "--repetitions", "3"])
     scale = command.scale_of(options)
-    assert (scale.main, scale.zero, scale.costly, scale.batch, scale.floor) == (3,) * 5
+    assert (scale.main, scale.zero, scale.costly, scale.batch, scale.floor, scale.recording) == (3,) * 6
     assert scale.shapes == 0
     assert scale.tokens == measure.QUICK.tokens
 

@@ -105,7 +105,8 @@ def test_the_summary_says_what_is_known() -> None:
         "changed": 0.125,
         "perplexity": {"policy": 1.5, "base[large]": 2.0},
     }
-    said = "mean KL 0.250 nats to the small policy · 1.000 to base(N) · 12.5% of tokens changed · 50.0% of probability moved"
+    divergence = "mean KL 0.250 nats to the small policy · 1.000 to base(N)"
+    said = f"{divergence} · 12.5% of tokens changed · 50.0% of probability moved"
     perplexity = "perplexity policy 1.500, base[large] 2.000"
     assert summary_line(known) == f"1,200 tokens · {said} · {perplexity}"
     nothing: dict[str, Any] = {"small": None, "base": None}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from eft_core.benchmark import document, figure, identity, machine, measure, report
+from eft_core.benchmark import document, figure, identity, machine, measure, recording, report
 from eft_core.benchmark.identity import Check
 from eft_core.benchmark.measure import Costly, Lab, Scale
 from eft_core.config import Settings
@@ -21,7 +21,7 @@ from eft_core.session import Session
 
 _CHECKED_TOKENS = 24
 _CHECKED_PROMPTS = 3
-_ROUNDS = ("main", "zero", "costly", "batch", "floor")
+_ROUNDS = ("main", "zero", "costly", "batch", "floor", "recording")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,6 +99,7 @@ def examined(lab: Lab, costly: Costly) -> list[Check]:
     claims |= identity.claims_about_others(lab.setup, measure.library_methods(lab), task)
     claims |= identity.claims_about_others(measure.zero_setup(lab), measure.zero_methods(lab), task)
     claims["the costlier copy has the same logits, bit by bit"] = lambda: identity.same_logits(large, copy, prompts)
+    claims["a record changes no token"] = lambda: recording.differing(rows, prompts, tokens)
     return identity.checked(claims)
 
 

@@ -7,10 +7,12 @@ from eft_core.benchmark import measure, results
 from eft_core.benchmark.identity import Check
 from eft_core.benchmark.measure import PLAIN, SEQUENTIAL, Lab, Results
 from eft_core.benchmark.prediction import Costs
+from eft_core.benchmark.recording import LOOPS, Recording
 from eft_core.benchmark.results import AtLength
 from eft_core.benchmark.timing import Ratio, Rounds, drafting_of, lockstep, speedup, summary, tokens_per_second
 
 Document = dict[str, Any]
+_ROUNDS = ("main", "zero", "costly", "batch", "floor", "recording", "shapes")
 
 
 def refusal(checks: Sequence[Check], machine: Mapping[str, str | int]) -> Document:
@@ -45,7 +47,7 @@ def document(
         "drafter": drafting.drafter,
         "forward": "lean" if lab.setup.models[lab.large].lean else "library",
         "tokens": scale.tokens,
-        "rounds": {name: getattr(scale, name) for name in ("main", "zero", "costly", "batch", "floor", "shapes")},
+        "rounds": {name: getattr(scale, name) for name in _ROUNDS},
         "checks": [check.claim for check in checks],
         "costs": _costs(found.costs),
         "up_scaling": _groups(found.up, found.costs, scale.lengths),
@@ -59,6 +61,7 @@ def document(
         },
         "rows": {str(rows): _rows(rounds, rows) for rows, rounds in found.batches.items()},
         "floor": {name: _interval(summary(each.shares)) for name, each in found.floors.items()},
+        "recording": {name: _recording(each) for name, each in found.recordings.items()},
         "lengths": {name: _methods(rounds) for name, rounds in found.shapes.items()},
         "peak_memory": dict(memory),
     }
@@ -114,6 +117,12 @@ def _gain(point: AtLength) -> Document:
         "acceptance": _rounded(point.acceptance),
         "tokens_a_cycle": _rounded(point.tokens_a_cycle),
     }
+
+
+def _recording(found: Recording) -> Document:
+    """Time with records over time without, of every loop, and what the records take."""
+    ratios = {loop: _interval(found.over_not(loop)) for loop in LOOPS}
+    return {"over_not": ratios, "bytes_a_token": round(found.bytes_a_token, 1)}
 
 
 def _rows(rounds: Rounds, rows: int) -> Document:

@@ -10,6 +10,7 @@ from eft_core.benchmark.library import as_library, generating, proxy_tuning, wit
 from eft_core.benchmark.own import Method, Setup, Task, sequential, setup_of, speculating
 from eft_core.benchmark.prediction import Costs
 from eft_core.benchmark.prompts import encoded, questions, shapes, task
+from eft_core.benchmark.recording import Recording, recordings
 from eft_core.benchmark.timing import Clock, Output, Rounds, interleaved
 from eft_core.config import Speculation
 from eft_core.draft_length import Pace
@@ -40,16 +41,17 @@ class Scale:
     costly: int
     batch: int
     floor: int
+    recording: int
     shapes: int
     passes: int
     lengths: tuple[int, ...]
     costly_lengths: tuple[int, ...]
 
 
-QUICK = Scale(48, main=6, zero=5, costly=5, batch=3, floor=5, shapes=0, passes=40, lengths=(1, 2, 4, 8),
+QUICK = Scale(48, main=6, zero=5, costly=5, batch=3, floor=5, recording=10, shapes=0, passes=40, lengths=(1, 2, 4, 8),
               costly_lengths=(4, 8))  # fmt: skip
-FULL = Scale(96, main=14, zero=12, costly=10, batch=6, floor=10, shapes=5, passes=80, lengths=(1, 2, 3, 4, 6, 8, 12),
-             costly_lengths=(2, 4, 6, 8, 12))  # fmt: skip
+FULL = Scale(96, main=14, zero=12, costly=10, batch=6, floor=10, recording=40, shapes=5, passes=80,
+             lengths=(1, 2, 3, 4, 6, 8, 12), costly_lengths=(2, 4, 6, 8, 12))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,30 +159,32 @@ class Results:
     costly_rounds: Mapping[str, Rounds]
     batches: Mapping[int, Rounds]
     floors: Mapping[str, Shares]
+    recordings: Mapping[str, Recording]
     shapes: Mapping[str, Rounds]
 
 
 def measured(lab: Lab, costly: Costly) -> Results:
     """Run all groups, one after another; within each, methods take turns."""
-    scale, models = lab.scale, lab.setup.models
+    scale, models, zero = lab.scale, lab.setup.models, zero_setup(lab)
     small = models[lab.small[0]]
     passes = sorted({1, *(k + 1 for k in (*scale.lengths, *scale.costly_lengths))})
     _say("costs of passes")
     costs = measure_costs(models[lab.large], small, passes, scale.passes, lab.clock)
     costly_costs = measure_costs(costly.setup.models[lab.large], small, passes, scale.passes, lab.clock)
     others = library_methods(lab) | {LARGE: zero_methods(lab)[LARGE]}
-    zero = zero_setup(lab)
+    dearer = f"cost ratio {costly.asked:g}"
     return Results(
         costs=costs,
         up=_both(lab, lambda: others | own_methods(lab.setup, scale.lengths, rules=True), scale.main, "up-scaling"),
         zero=_both(lab, lambda: zero_methods(lab) | own_methods(zero), scale.zero, "weight 0"),
         costly=costly,
         costly_costs=costly_costs,
-        costly_rounds=_both(
-            lab, lambda: own_methods(costly.setup, scale.costly_lengths), scale.costly, f"cost ratio {costly.asked:g}"
-        ),
+        costly_rounds=_both(lab, lambda: own_methods(costly.setup, scale.costly_lengths), scale.costly, dearer),
         batches={rows: _batch(lab, rows) for rows in (2, 5, 8)},
         floors=_floors(lab),
+        recordings=recordings(
+            lab.models, lab.policy, costly.setup, lambda n: _job(lab, n, n % 2), scale.recording, lab.clock
+        ),
         shapes=_shapes(lab, others) if scale.shapes else {},
     )
 

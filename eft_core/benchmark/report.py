@@ -6,6 +6,7 @@ from eft_core.benchmark import measure, results
 from eft_core.benchmark.identity import Check
 from eft_core.benchmark.measure import PLAIN, Lab, Results
 from eft_core.benchmark.prediction import Costs
+from eft_core.benchmark.recording import LOOPS
 from eft_core.benchmark.results import AtLength
 from eft_core.benchmark.timing import Rounds, drafting_of, lockstep, speedup, summary, tokens_per_second
 from eft_core.events import Drafting
@@ -46,7 +47,10 @@ def machine_told(machine: Mapping[str, str | int], lab: Lab) -> str:
 def told(found: Results, lab: Lab) -> Iterator[str]:
     """All tables, in the order of reading."""
     scale, ratio = lab.scale, f"cost ratio {found.costly.asked:g}"
-    yield "Ratios, medians of paired rounds with 95% bootstrap intervals; the smaller of greedy and temperature 1"
+    yield (
+        "Ratios, medians of paired rounds with 95% bootstrap intervals; the smaller of greedy and temperature 1. "
+        "recording_over_not is a time over a time, the larger of two loops: less is better"
+    )
     claimed = results.ratios(found, scale.lengths) | results.adaptive(found, scale.lengths, scale.costly_lengths)
     yield table(("ratio", "median [95%]", "pairs"), [(name, str(r), str(r.pairs)) for name, r in claimed.items()])
     yield f'"cost10" in a name: at {_costly(found)}'
@@ -62,6 +66,7 @@ def told(found: Results, lab: Lab) -> Iterator[str]:
         yield f"Weight 0, the large base drafted by the small tuned model, {name}\n{speeds(rounds)}"
     yield from rows_told(found)
     yield floor_told(found)
+    yield recording_told(found)
     for name, rounds in found.shapes.items():
         yield f"Prompt and answer of {name} tokens, greedy\n{speeds(rounds)}"
 
@@ -143,6 +148,17 @@ def floor_told(found: Results) -> str:
     return "Bare forwards of the same shapes, share of the decode loop\n" + table(
         ("loop", "share [95%]", "forwards"), rows
     )
+
+
+def recording_told(found: Results) -> str:
+    """What records cost every loop, and their size."""
+    rows = [
+        (f"{name}, {loop}", str(each.over_not(loop)), f"{each.bytes_a_token:.0f}")
+        for name, each in found.recordings.items()
+        for loop in LOOPS
+    ]
+    head = ("loop", "with over without [95%]", "bytes a token")
+    return "Decoding time with records of every token over the time without\n" + table(head, rows)
 
 
 def memory_told(memory: Mapping[str, float]) -> str:
