@@ -57,7 +57,7 @@ def launch_options() -> dict[str, Any]:
         "ssr_mode": False,
         "share": False,
         "show_error": False,
-        "max_file_size": "100kb",
+        "max_file_size": "1mb",
         "pwa": False,
     }
 

@@ -6,7 +6,8 @@ from typing import Any
 import gradio as gr
 
 from components.compare import WAITING, Compared
-from components.inspecting import MAX_CASES, Inspector
+from components.finding import MAX_CASES, Finder
+from components.inspecting import Inspector
 from components.reader import findings, reader
 
 # The server draws the figure for the mode that the page is in.
@@ -85,6 +86,7 @@ def inspect_tab(tabs: gr.Tabs, tab: gr.Tab, compared: Compared, inspector: Inspe
         boxes, score, stop = _text_part(inspector, compared.columns)
     with gr.Column(elem_id="failures", min_width=0):
         search = _failures_part()
+    finder = Finder(inspector)
     hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     columns, shown = compared.columns, [boxes.view, boxes.figure, boxes.looked]
     tab.select(inspector.policies, [columns, boxes.policy], boxes.policy, queue=False, **hidden)
@@ -114,14 +116,14 @@ def inspect_tab(tabs: gr.Tabs, tab: gr.Tab, compared: Compared, inspector: Inspe
         **hidden,
     )
     search.start.click(
-        inspector.find,
+        finder.find,
         [columns, boxes.policy, search.source, search.items, search.file],
         [search.view, search.report],
         concurrency_limit=WAITING,
         **hidden,
     )
     search.view.select(
-        inspector.show_case,
+        finder.show_case,
         [search.report, boxes.dark],
         [boxes.prompt, boxes.response, *shown],
         js=_WITH_MODE,

@@ -1,4 +1,4 @@
-"""What the Inspect tab does: a text or a set of prompts in, updates for reader, figure and list out.
+"""What the Inspect tab does with a text: prompt and response in, updates for reader and figure out.
 
 No component is made here. Whatever a browser sends is checked; a mistake becomes one sentence, never a crash.
 """
@@ -7,7 +7,6 @@ import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,18 +20,14 @@ from components.inputs import MAX_PROMPT, check_prompt, check_tokens
 from components.lines import line
 from components.reader import saved
 from components.records import whole_line
-from eft_core.cases import Case, atlas_cases, read_cases
 from eft_core.config import Text
 from eft_core.document import document, ids_of, summary, summary_line
 from eft_core.events import Inspected, Loading, Queued, Reading
-from eft_core.failures import Report, examined
 from eft_core.policy import Policy
 from eft_core.standalone import page
 from eft_core.trace import Trace
 
 MAX_TOKENS = 20_000  # of a text; every context window so far is shorter
-MAX_CASES = 200
-MAX_LISTED = 200  # failures; the rest is in the command line's JSON
 
 
 @dataclass(frozen=True)
@@ -93,9 +88,7 @@ class Inspector:
 
     def _read(self, request: gr.Request, text: Text, column: Column, dark: bool) -> Iterator[list[Any]]:
         """Reader, figure, what is shown."""
-        looked = _Look(
-            text.prompt, title_of(column, self.handlers.family), role_of(column.policy, self.handlers.family)
-        )
+        looked = Look(text.prompt, title_of(column, self.handlers.family), role_of(column.policy, self.handlers.family))
         log = looked.opening(column.policy.formula())
         yield [log, gr.skip(), gr.skip()]
         traces: Sequence[Trace] = ()
@@ -111,9 +104,9 @@ class Inspector:
         if not traces:
             yield [log + line("error", text="Stopped before the text was read."), gr.skip(), gr.skip()]
             return
-        yield self._shown(looked.of(traces[0]), log, dark)
+        yield self.shown(looked.of(traces[0]), log, dark)
 
-    def _shown(self, looked: Looked, log: str, dark: bool, index: int | None = None) -> list[Any]:
+    def shown(self, looked: Looked, log: str, dark: bool, index: int | None = None) -> list[Any]:
         """The text as a strip and as a figure."""
         texts = self.session.token_texts
         log += whole_line(0, looked.trace, texts)
@@ -121,75 +114,6 @@ class Inspector:
         log += line("done", text=said, summary=summary_line(summary(looked.trace)), index=index)
         named = [texts.text(each) for each in looked.trace.tokens.tolist()]
         return [log, overview(looked.trace, named, "dark" if dark is True else "light"), looked]
-
-    def find(
-        self, request: gr.Request, columns: Columns, key: int, source: str, items: float, file: str | None
-    ) -> Iterator[list[Any]]:
-        """Where the mixture fails over a set of prompts. Outputs: the list, its report."""
-        try:
-            policy = columns.select(key).current.policy
-            cases = self._cases(source, items, file)
-        except (TypeError, ValueError) as error:
-            yield [line("error", text=sentence(error)), gr.skip()]
-            return
-        yield [line("status", text=f"Reading {len(cases)} reference answers"), gr.skip()]
-        with self.handlers.runs.under_way(request.session_hash or uuid.uuid4().hex) as stop:
-            try:
-                found: list[Report] = []
-                for batch in batches(lambda: _reported(examined(self.session, cases, policy), found), stop):
-                    if reading := [event for event in batch if isinstance(event, Reading)]:
-                        text = f"Read {reading[-1].done:,} of {reading[-1].total:,} tokens"
-                        yield [line("status", text=text), gr.skip()]
-            except Exception as error:  # the page says it; the log has the rest
-                yield [line("error", text=sentence(error)), gr.skip()]
-                return
-        if not found:
-            yield [line("status", text="Stopped."), gr.skip()]
-            return
-        yield [self._listed(found[0]), found[0]]
-
-    def _cases(self, source: str, items: float, file: str | None) -> tuple[Case, ...]:
-        if source == "file":
-            if not file:
-                raise ValueError("there is no file: choose one with the columns prompt and response, .jsonl or .csv.")
-            return read_cases(Path(file))
-        return atlas_cases(max(1, min(MAX_CASES, int(items))))
-
-    def _listed(self, report: Report) -> str:
-        """The report as lines of the list."""
-        texts = self.session.token_texts
-        text = line("status", text=verdict(report))
-        for each in report.failures[:MAX_LISTED]:
-            text += line(
-                "failure",
-                case=each.case,
-                index=each.index,
-                prompt=report.cases[each.case].prompt,
-                about=each.kind,
-                right="base" if each.base_right else "mixture",
-                token=texts.text(each.token),
-                policy=texts.text(each.policy_best),
-                base=texts.text(each.base_best),
-                loss=abs(each.logprob_base - each.logprob_policy),
-            )
-        return text
-
-    def show_case(self, event: gr.EventData, report: Report | None, dark: bool) -> list[Any]:
-        """A failure of the list in the reader. Outputs: prompt, response, reader, figure, what is shown."""
-        data, nothing = data_of(event), [gr.skip()] * 5
-        case, index = data.get("case"), data.get("index")
-        if report is None or not isinstance(case, int) or not isinstance(index, int):
-            return nothing
-        if not 0 <= case < len(report.cases):
-            return nothing
-        trace, given = report.traces[case], report.cases[case]
-        if not 0 <= index < len(trace):
-            return nothing
-        family = self.handlers.family
-        column = Column(0, trace.policy)
-        look = _Look(given.prompt, title_of(column, family), role_of(trace.policy, family))
-        shown = self._shown(look.of(trace), look.opening(trace.policy.formula()), dark, index)
-        return [given.prompt, given.response, *shown]
 
     def save(self, event: gr.EventData, looked: Looked | None) -> Any:
         """What the reader shows, as a file for the visitor. Output: reader."""
@@ -205,7 +129,7 @@ class Inspector:
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """A text that is about to be looked at."""
 
     prompt: str
@@ -228,22 +152,6 @@ def check_response(response: object) -> str:
     if len(response) > MAX_PROMPT:
         raise ValueError(f"The response has {len(response):,} characters and at most {MAX_PROMPT:,} fit: shorten it.")
     return response
-
-
-def verdict(report: Report) -> str:
-    """What was found, in a sentence."""
-    base = sum(each.base_right for each in report.failures)
-    other = len(report.failures) - base
-    shown = "" if len(report.failures) <= MAX_LISTED else f" The {MAX_LISTED} largest are listed."
-    return (
-        f"{report.tokens:,} tokens of {len(report.cases)} reference answers: large base right and mixture wrong at "
-        f"{base}, the other way round at {other}.{shown}"
-    )
-
-
-def _reported(steps: Any, found: list[Report]) -> Iterator[Any]:
-    """The progress of an examination; its report goes into `found`."""
-    found.append((yield from steps))
 
 
 def _told(batch: Sequence[Any]) -> str:

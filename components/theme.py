@@ -2,15 +2,15 @@
 
 import gradio as gr
 
+from components.scale import GROUND, INK
+
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 
 # name: (light, dark), as LOOK.md gives them
-INK = ("#1f2328", "#e6edf3")
 MUTED = ("#59636e", "#9198a1")
 LINE = ("#d1d9e0", "#3d444d")
 PANEL = ("#f6f8fa", "#151b23")
-GROUND = ("#ffffff", "#0d1117")
 ACCENT = ("#0072b2", "#58a6ff")
 ON_ACCENT = ("#ffffff", "#0d1117")
 CLEAR = ("transparent", "transparent")

@@ -5,7 +5,7 @@ take a tenth of decoding's time. B running rows, T new tokens, M members, V voca
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -46,14 +46,8 @@ class Laws:
         return [law[place : place + 1, :count] for law in whole]
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """What one row drew in the last steps, and nobody looked at yet."""
-
-    parts: list[list[Tensor]] = field(default_factory=list)  # 1 + M laws (1, T, V) a step
-    tokens: list[int] = field(default_factory=list)
-    fates: str = ""
-    size: int = 0  # bytes that are kept from being freed, about
+# What one row drew in one step: the step's laws, the row's place in them, and its tokens.
+_Kept = tuple[Laws, int, Sequence[tuple[int, Fate]]]
 
 
 class Recorder:
@@ -63,46 +57,51 @@ class Recorder:
         self._looks = looks
         _keep_freed_memory()
         self._lenses: dict[Look, Lens] = {}
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: dict[int, list[_Kept]] = {}  # by row, what nobody looked at yet
+        self._places = 0  # of the longest wait, at most
+        self._bytes = 0  # that are kept from being freed, about
 
     def keep(self, laws: Laws, drawn: Mapping[int, Sequence[tuple[int, Fate]]]) -> None:
         """What a step drew from, and what each row drew at the first places of T. Nothing is copied or computed."""
         for place, row in enumerate(laws.rows):
-            if (found := drawn.get(row)) is None:
-                continue
-            waiting = self._waiting.setdefault(row, _Waiting())
-            waiting.parts.append(laws.of(place, row, self._looks[row][1], len(found)))
-            for token, fate in found:
-                waiting.tokens.append(token)
-                waiting.fates += fate[0]
-            waiting.size += 4 * laws.logprobs[0].numel() * (1 + len(laws.logits))
+            if found := drawn.get(row):
+                self._waiting.setdefault(row, []).append((laws, place, found))
+        rows, places, size = laws.logprobs.shape
+        self._places += places
+        self._bytes += 4 * rows * places * size * (1 + len(laws.logits))
 
     @property
     def full(self) -> bool:
         """Whether it is time to `take`, whatever the clock says."""
-        waiting = self._waiting.values()
-        return any(len(each.tokens) >= _TOKENS for each in waiting) or sum(each.size for each in waiting) >= _BYTES
+        return self._places >= _TOKENS or self._bytes >= _BYTES
 
     @torch.inference_mode()
     def take(self, rows: Collection[int] | None = None) -> dict[int, Trace]:
         """The records of all that was kept since the last time, by row; of some `rows` only, if given."""
         taken = [row for row in self._waiting if rows is None or row in rows]
-        return {row: self._looked_at(self._waiting.pop(row), self._looks[row]) for row in taken}
+        found = {row: self._looked_at(row, self._waiting.pop(row)) for row in taken}
+        if not self._waiting:
+            self._places = self._bytes = 0
+        return found
 
-    def _looked_at(self, waiting: _Waiting, look: Look) -> Trace:
+    def _looked_at(self, row: int, kept: Sequence[_Kept]) -> Trace:
         """The trace of a row's tokens, a pass for every few of them."""
-        tokens, start, found = np.array(waiting.tokens), 0, list[np.ndarray]()
+        look = self._looks[row]
+        tokens = np.array([token for _, _, drawn in kept for token, _ in drawn])
+        fates = "".join(fate[0] for _, _, drawn in kept for _, fate in drawn)
+        parts = [laws.of(place, row, look[1], len(drawn)) for laws, place, drawn in kept]
+        start, found = 0, list[np.ndarray]()
         lens = self._lenses.get(look)
         if lens is None:
-            lens = self._lenses[look] = Lens.of(*look, waiting.parts[0][0].device)
-        for steps in _passes(waiting.parts):
+            lens = self._lenses[look] = Lens.of(*look, parts[0][0].device)
+        for steps in _passes(parts):
             laws = torch.cat([part for law in zip(*steps, strict=True) for part in law], 1)
             laws = laws.view(1 + len(look[1]), -1, laws.shape[-1])  # (1 + M, T, V)
             end = start + laws.shape[1]
             ids = torch.from_numpy(tokens[start:end]).to(laws.device)
             found.append(measured(laws[0], laws[1:], ids, lens))
             start = end
-        return trace_of(np.concatenate(found), tokens, waiting.fates, lens)
+        return trace_of(np.concatenate(found), tokens, fates, lens)
 
 
 def _keep_freed_memory() -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -166,3 +167,32 @@ def browser() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Any]:
+    """Open the page at the module's `address`, at a width and with a query.
+
+    At the end nothing went wrong in it, no text of a visitor or a model ran, and nothing left this host."""
+    pages, troubles, hosts = [], [], set()
+
+    def open_page(query: str = "", width: int = 1600, scheme: str = "light", **options: Any) -> Any:
+        viewport = {"width": width, "height": 900}
+        page = browser.new_context(viewport=viewport, color_scheme=scheme, **options).new_page()
+        pages.append(page)
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        # The load event's answer: gradio listens from then on, and an input before it would be lost.
+        with page.expect_response(lambda response: "/run/predict" in response.url):
+            page.goto(address + query)
+        page.wait_for_selector(".card")
+        return page
+
+    yield open_page
+    assert not any(page.evaluate("window.hacked") for page in pages if not page.is_closed())
+    for page in pages:
+        page.context.close()
+    assert troubles == []
+    assert hosts - {None, "127.0.0.1", "localhost"} == set()

@@ -5,13 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from serving import HOSTILE, served, write_example
 
 PROMPT = "What is the capital of Kenya?"
-WAIT = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -19,33 +17,6 @@ def address(sessions: Any, families_file: str, tmp_path_factory: pytest.TempPath
     example = write_example(tmp_path_factory.mktemp("inspect") / "example.json", sessions("llama"))
     with served(families_file, example) as address:
         yield address
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Any]:
-    """Open the page; at the end nothing went wrong in it, no text ran, and nothing left this host."""
-    contexts, troubles, hosts, pages = [], [], set(), []
-
-    def open_page(query: str = "", **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1600, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        pages.append(page)
-        page.set_default_timeout(WAIT)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        with page.expect_response(lambda response: "/run/predict" in response.url):
-            page.goto(address + query)
-        page.wait_for_selector(".card")
-        return page
-
-    yield open_page
-    assert [page.evaluate("window.hacked") for page in pages] == [None] * len(pages)
-    for context in contexts:
-        context.close()
-    assert troubles == []
-    assert hosts - {None, "127.0.0.1", "localhost"} == set()
 
 
 def run(page: Any, prompt: str = PROMPT) -> None:
@@ -214,6 +185,15 @@ def test_a_text_that_does_not_fit_is_refused_with_the_remedy(visit: Any) -> None
     assert "shorten the response" in page.locator("#reader .status").text_content()
 
 
+def find_in(page: Any, file: Path) -> None:
+    """Look for failures in a file of cases."""
+    page.get_by_role("tab", name="Inspect").click()
+    page.get_by_label("File", exact=True).check()
+    page.locator("#failures input[type=file]").set_input_files(file)
+    page.wait_for_selector("#failures-ask .file-preview")
+    page.get_by_role("button", name="Find").click()
+
+
 def test_failures_of_a_file_lead_into_the_strip(visit: Any, tmp_path: Path) -> None:
     file = tmp_path / "cases.jsonl"
     # A random model seldom has the right token: sixty answers give it chances.
@@ -221,11 +201,7 @@ def test_failures_of_a_file_lead_into_the_strip(visit: Any, tmp_path: Path) -> N
     cases = [{"prompt": PROMPT, "response": each, "fact": "people"} for each in said]
     file.write_text("\n".join(map(json.dumps, cases)), encoding="utf-8")
     page = visit()
-    page.get_by_role("tab", name="Inspect").click()
-    page.get_by_label("File", exact=True).check()
-    page.locator("#failures input[type=file]").set_input_files(file)
-    page.wait_for_selector("#failures-ask .file-preview")
-    page.get_by_role("button", name="Find").click()
+    find_in(page, file)
     page.wait_for_selector(".finding")
     assert "of 60 reference answers" in page.locator(".findings .status").text_content()
     first = page.locator(".finding").first
@@ -241,17 +217,13 @@ def test_a_file_of_the_wrong_kind_is_refused_with_the_line(visit: Any, tmp_path:
     file = tmp_path / "cases.csv"
     file.write_text("prompt,answer\nx,y\n", encoding="utf-8")
     page = visit()
-    page.get_by_role("tab", name="Inspect").click()
-    page.get_by_label("File", exact=True).check()
-    page.locator("#failures input[type=file]").set_input_files(file)
-    page.wait_for_selector("#failures-ask .file-preview")
-    page.get_by_role("button", name="Find").click()
+    find_in(page, file)
     page.wait_for_function("() => document.querySelector('.findings .status')?.dataset.kind === 'error'")
     assert "response" in page.locator(".findings .status").text_content()
 
 
 def test_tokens_can_be_walked_by_keys_and_touched(visit: Any) -> None:
-    page = visit("?length=12", has_touch=True, viewport={"width": 390, "height": 844})
+    page = visit("?length=12", width=390, has_touch=True)
     run(page)
     page.locator("[data-role=emulated] .strip-token").nth(3).tap()
     page.wait_for_selector(".board .strip-popover:visible")

@@ -10,7 +10,6 @@ import pytest
 from serving import HOSTILE, served, write_example
 
 PROMPT = "What is the capital of Kenya?"
-WAIT = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -18,32 +17,6 @@ def address(sessions: Any, families_file: str, tmp_path_factory: pytest.TempPath
     example = write_example(tmp_path_factory.mktemp("page") / "example.json", sessions("llama"), text=HOSTILE)
     with served(families_file, example) as address:
         yield address
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Any]:
-    """Open the page, at a width and with a query; at the end nothing went wrong in it, and nothing left this host."""
-    contexts, troubles, hosts = [], [], set()
-
-    def open_page(query: str = "", width: int = 1600, scheme: str = "light") -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(WAIT)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        # The load event's answer: gradio listens from then on, and an input before it would be lost.
-        with page.expect_response(lambda response: "/run/predict" in response.url):
-            page.goto(address + query)
-        page.wait_for_selector(".card")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
-    assert hosts - {None, "127.0.0.1", "localhost"} == set()
 
 
 def texts(page: Any, selector: str = ".card .text") -> list[str]:
