@@ -182,6 +182,7 @@ class Handlers:
             place = next((event for event in reversed(news) if isinstance(event, Queued)), place)
             before, rows = rows, advance(rows, news)
             yield lines(news, keys, rows, before, records.lines(news))
+        yield records.rest()  # of a run that was stopped
 
     def _laid_out(self, columns: Columns, decoding: tuple[Any, ...], notice: str = "", only: int | None = None) -> Any:
         try:

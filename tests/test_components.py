@@ -1,5 +1,6 @@
 """The page's parts without a page: columns, the board's language, batches, first paint."""
 
+import itertools
 import json
 import threading
 import time
@@ -348,7 +349,8 @@ def test_records_are_told_in_pieces_that_add_up(session: Any) -> None:
     request = Request.compare("What is the capital of Kenya?", [up_scale("large", "small")], limits=Limits(40))
     events = list(session.stream(request))
     [answer] = events[-1].answers
-    records = Records(session.token_texts, (7,))
+    times = itertools.count()  # a second at every look: all is due at once
+    records = Records(session.token_texts, (7,), lambda: float(next(times)))
     pieces = [json.loads(text) for event in events for text in records.lines([event]).splitlines()]
     assert {piece["t"] for piece in pieces} == {"trace"}
     assert {piece["c"] for piece in pieces} == {7}
@@ -362,6 +364,17 @@ def test_records_are_told_in_pieces_that_add_up(session: Any) -> None:
         assert not told & known, "a text is told once"
         known |= told
         assert {str(each) for ids in piece["tokens"]["candidates"] for each in ids} <= known
+
+
+def test_records_of_a_short_run_wait_for_its_end_and_of_a_stopped_one_are_not_lost(session: Any) -> None:
+    request = Request.compare("What is the capital of Kenya?", [plain("large")], limits=Limits(8))
+    *before, done = session.stream(request)
+    for last in ([done], None):
+        records = Records(session.token_texts, (1,), lambda: 0.0)
+        assert records.lines(before) == ""
+        text = records.rest() if last is None else records.lines(last)
+        assert len(json.loads(text)["tokens"]["ids"]) == len(done.answers[0].token_ids)
+        assert records.rest() == ""
 
 
 def test_records_come_after_what_starts_a_run_and_before_what_ends_it(session: Any) -> None:
