@@ -30,7 +30,8 @@ class _Boxes:
 _EXPLAINED = """### Where the mixture fails
 
 Reference answers, read token by token: where the large base's likeliest token is right and the mixture's is not, and
-the other way round. Facts come first; each line leads to its place in the strip above.
+the other way round. Facts come first; each line leads to its place in the strip above. A file of cases has `prompt`,
+`response` and, if known, `fact`, a part of the response.
 """
 
 
@@ -59,7 +60,7 @@ def _text_part(inspector: Inspector, columns: gr.State) -> tuple[_Boxes, gr.Butt
             score = gr.Button("Score", variant="primary", min_width=88)
             stop = gr.Button("Stop", min_width=88)
     view = reader()
-    figure = gr.Plot(show_label=False, elem_id="overview", container=False)
+    figure = gr.Plot(show_label=False, elem_id="overview", container=False, visible=False)
     dark = gr.Checkbox(False, visible="hidden")
     return _Boxes(policy, prompt, response, dark, view, figure, gr.State(None)), score, stop
 
@@ -70,11 +71,11 @@ def _failures_part() -> _Search:
         source = gr.Radio([("Atlas questions", "atlas"), ("File", "file")], value="atlas", label="Prompts", scale=0)
         items = gr.Slider(10, MAX_CASES, 50, step=10, label="Questions", buttons=[], scale=1)
         file = gr.File(
-            label="File with prompt, response and, if known, fact (.jsonl or .csv)",
+            label="Cases, .jsonl or .csv",
             file_types=[".jsonl", ".csv"],
             visible=False,
             scale=1,
-            height=96,
+            height=132,
         )
         start = gr.Button("Find", scale=0, min_width=88)
     return _Search(source, items, file, start, findings(), gr.State(None))

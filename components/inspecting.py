@@ -113,7 +113,8 @@ class Inspector:
         said = f"{len(looked.trace):,} tokens read under {looked.trace.policy.formula()}"
         log += line("done", text=said, summary=summary_line(summary(looked.trace)), index=index)
         named = [texts.text(each) for each in looked.trace.tokens.tolist()]
-        return [log, overview(looked.trace, named, "dark" if dark is True else "light"), looked]
+        figure = overview(looked.trace, named, "dark" if dark is True else "light")
+        return [log, gr.Plot(figure, visible=True), looked]
 
     def save(self, event: gr.EventData, looked: Looked | None) -> Any:
         """What the reader shows, as a file for the visitor. Output: reader."""
