@@ -95,7 +95,7 @@ function drawColumn(column) {
   const made = cards.get(column.key) || makeCard(column.key);
   const { card } = made;
   const answer = shown ? shown.rows.get(column.key) : undefined;
-  const stale = Boolean(answer) && (answer.mark !== column.mark || shown.mark !== layout.mark);
+  const stale = Boolean(answer) && (answer.mark !== column.mark || answer.how !== layout.mark);
   const running = Boolean(answer) && shown.running && !answer.end;
   card.dataset.role = column.role;
   card.dataset.state = running ? 'running' : stale ? 'stale' : answer ? 'done' : 'empty';
@@ -197,7 +197,9 @@ function open(run) {
   run.running = !run.example;
   const before = run.joins && shown && shown.prompt === run.prompt ? shown.rows : new Map();
   for (const [key, row] of before) run.rows.set(key, row);
-  for (const { key, mark } of run.columns) run.rows.set(key, { text: '', n: 0, s: 0, mark, chunks: [] });
+  for (const { key, mark } of run.columns) {
+    run.rows.set(key, { text: '', n: 0, s: 0, mark, how: run.mark, chunks: [] });
+  }
   shown = run;
   if (!run.example && run.query) remember(run.query);
 }
@@ -286,9 +288,9 @@ function arrange() {
   draw();
   if (layout.go && layout.go !== went) {
     went = layout.go;
-    // After the prompt of a link has reached its box. One column alone has its own prompt, or that of the box.
+    // After the prompt of a link has reached its box. One column alone joins those that are shown, on their prompt.
     const { only } = layout;
-    setTimeout(() => trigger('submit', only === null ? {} : { only }), 50);
+    setTimeout(() => trigger('submit', only === null ? {} : { only, prompt: shown.prompt }), 50);
   }
 }
 

@@ -15,7 +15,7 @@ import gradio as gr
 from components.answers import RowAnswer, advance
 from components.batches import batches
 from components.board import Wish, asked, data_of, laid_out
-from components.columns import Branch, Column, Columns, first_tuning, from_controls, title_of
+from components.columns import Branch, Columns, first_tuning, from_controls, title_of
 from components.example import ExamplePrompt
 from components.inputs import (
     MAX_LENGTH,
@@ -88,7 +88,7 @@ class Handlers:
         The last two are run at once, alone."""
         try:
             wish = asked(event)
-            changed = self._granted(wish, columns)
+            changed = self._granted(wish, columns, decoding)
         except (TypeError, ValueError) as error:
             return [columns, self._laid_out(columns, decoding, sentence(error)), *self._untouched()]
         runs = wish.act in ("branch", "weigh")
@@ -97,7 +97,7 @@ class Handlers:
         )
         return [changed, self._laid_out(changed, decoding, only=changed.selected if runs else None), *shown]
 
-    def _granted(self, wish: Wish, columns: Columns) -> Columns:
+    def _granted(self, wish: Wish, columns: Columns, decoding: tuple[Any, ...]) -> Columns:
         """The columns as the board wants them; ValueError if they cannot be so."""
         data = wish.data
         match wish.act:
@@ -108,6 +108,8 @@ class Handlers:
             case "branch":
                 branch = Branch(check_prompt(data.get("prompt")), check_tokens(data.get("tokens"), MAX_LENGTH))
                 parent = columns.select(wish.key).current
+                row = Row(branch.prompt, parent.policy, given=branch.tokens)
+                self.session.plan(Request((row,), settings(decoding).limits))  # refuses what cannot go on
                 text = self.session.token_texts.text(branch.tokens[-1])
                 return columns.fork(wish.key, branch, f"{title_of(parent, self.family)[:24]} ↳ {text.strip()}")
             case "weigh":
@@ -144,11 +146,13 @@ class Handlers:
     ) -> Iterator[str]:
         """The comparison as a growing log for the board, at least one yield every 100 ms.
 
-        `event` may name one column, to be run alone and to join those that are there."""
+        `event` may name one column, to be run alone on the prompt of those that are there, and to join them."""
         name = uuid.uuid4().hex[:12]
         try:
-            chosen, joins = chosen_of(event, columns)
-            prompt = check_prompt(chosen[0].branch.prompt if joins and chosen[0].branch else prompt)
+            wanted = data_of(event)
+            joins = wanted.get("only") is not None
+            chosen = (columns.select(wanted["only"]).current,) if joins else columns.items
+            prompt = check_prompt(wanted.get("prompt") if joins else prompt)
             how = settings(decoding)
             rows = tuple(Row(prompt, c.policy, how.sampling, given=c.given(prompt)) for c in chosen)
             asked_for = Request(rows, how.limits, how.speculation, how.record)
@@ -195,14 +199,6 @@ class Handlers:
     def _untouched(self) -> list[Any]:
         """No update for any policy control: name, N, M, weights, beta, filter."""
         return [gr.skip()] * (5 + len(self.family.behaviours))
-
-
-def chosen_of(event: gr.EventData, columns: Columns) -> tuple[tuple[Column, ...], bool]:
-    """The columns that an event asks to run, and whether that is one alone."""
-    only = data_of(event).get("only")
-    if only is None:
-        return columns.items, False
-    return (columns.select(only).current,), True
 
 
 def query_items(request: gr.Request) -> list[tuple[str, str]]:

@@ -194,8 +194,7 @@ class Jobs:
 
 
 def members_to_look_through(policy: Policy, family: Family) -> tuple[Member, ...]:
-    """The policy's own members, both bases and the tuned small models, as far as they lie on this
-    machine.
+    """The policy's own members, both bases and the tuned small models, as far as they lie on this machine.
 
     A plain base is looked at as the family's default up-scaling would use it.
     """

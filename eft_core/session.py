@@ -145,8 +145,8 @@ class Session:
             yield from waiting
             models = yield from self._load(job.members)
             passages = job.given
-            found = yield from _read_through(list(passages.values()), models, lambda _: Working()) if passages else ()
-            given = dict(zip(passages, found or (), strict=True))
+            found = yield from _read_through(list(passages.values()), models, lambda _: Working())
+            given = dict(zip(passages, found, strict=True))
             plain = None
             if job.speculation is not None and job.speculation.timed:
                 plain = yield from self._time_plain(job, models, given)
@@ -242,6 +242,8 @@ def _read_through(
     passages: Sequence[Passage], models: Mapping[Member, Model], told: Callable[[int], Told]
 ) -> Generator[Told, None, list[Trace]]:
     """The passages' traces; what is `told` of the tokens read so far is yielded on the way."""
+    if not passages:
+        return []
     with closing(score(passages, models)) as steps:
         while True:
             try:

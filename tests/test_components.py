@@ -17,6 +17,7 @@ from components.batches import batches
 from components.board import SKELETON, asked, strip_script
 from components.columns import MAX_COLUMNS, Branch, Columns, check, first_tuning, from_controls, name_of, role_of
 from components.example import first_paint, prompts
+from components.handlers import Handlers
 from components.inputs import MAX_PROMPT, USUAL, Decoding, check_prompt, check_sampling, check_speculation, check_tokens
 from components.lines import layout, lines, opening, settings_mark
 from components.panel import DECODING_CONTROLS, decoding_showing, speculation_showing
@@ -321,6 +322,21 @@ def test_a_branch_stands_right_of_its_parent_and_belongs_to_its_prompt(family: F
     assert (made.given("why?"), made.given("what?"), parent.given("why?")) == ((5, 6), (), ())
     with pytest.raises(ValueError, match="no longer there"):
         columns.fork(99, Branch("why?", (5,)), "x")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"), [([5, 1], "end token"), ([10**6], "not in the vocabulary"), ([5] * 20, "longer answer")]
+)
+def test_a_branch_that_cannot_go_on_adds_no_column(session: Any, tokens: list[int], message: str) -> None:
+    columns = Columns.default(session.family)
+    data = {"act": "branch", "key": columns.items[2].key, "prompt": "why?", "tokens": tokens}
+    decoding = (0, 1, 0, 0, 20, "off", 4, "noise", False, True)
+    found, board, *_ = Handlers(session, session.family).act(SimpleNamespace(_data=data), columns, *decoding)  # type: ignore[arg-type]
+    assert found == columns
+    assert message in json.loads(board.props["layout"])["notice"]
+    data["tokens"] = [5]
+    forked, board, *_ = Handlers(session, session.family).act(SimpleNamespace(_data=data), columns, *decoding)  # type: ignore[arg-type]
+    assert json.loads(board.props["layout"])["only"] == forked.selected
 
 
 def test_weights_of_what_if_are_checked_like_any_others(family: Family) -> None:

@@ -122,6 +122,9 @@ def test_what_if_weights_become_a_run_of_that_column(visit: Any) -> None:
     page.get_by_text("What if").first.click()
     slider = page.locator(".board .strip-slider input").first
     slider.evaluate("each => { each.value = 0.5; each.dispatchEvent(new Event('input', {bubbles: true})); }")
+    page.fill(
+        "#prompt textarea", "Something else, not run yet?"
+    )  # it joins the answers that are there, on their prompt
     page.locator(".board .strip-run").first.click()
     page.wait_for_function(
         "() => document.querySelector('[data-role=emulated] .formula').textContent.includes('0.5·[helpful')"
