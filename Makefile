@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check train grade benchmark example screenshots page-speed clean
+.PHONY: run test check train grade benchmark experiments example screenshots page-speed clean
 
 run: $(VENV)/.installed
 	$(BIN)/python app.py
@@ -27,6 +27,9 @@ grade: $(VENV)/.installed
 
 benchmark: $(VENV)/.installed
 	$(BIN)/python -m eft_core.benchmark --json assets/benchmarks/atlas-cpu.json
+
+experiments: $(VENV)/.installed
+	$(BIN)/python -m eft_core.experiments all --family atlas --json assets/reports/atlas --report assets/reports/atlas.md
 
 example: $(VENV)/.installed
 	$(BIN)/python -m eft_core compare "When did Kenya become independent?" --record --json assets/example.json

@@ -1,4 +1,4 @@
-"""The command line: `python -m eft_core ask|compare|inspect|failures|families`.
+"""The command line: `python -m eft_core ask|compare|sweep|inspect|failures|families`.
 
 Answers go to standard output, everything else to standard error. A user's mistake is one line and exit status 2.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from eft_core import looking
+from eft_core import looking, sweep
 from eft_core.checkpoint import read_facts
 from eft_core.config import Limits, Request, Rule, Sampling, Settings
 from eft_core.document import document, ids_of
@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", metavar="FILE", type=Path, help="write here instead of standard output")
     for command in (ask, compare):
         _add_common(command)
+    sweeping = sweep.add_command(commands)
+    sweeping.set_defaults(run=sweep.sweep)
+    add_policy(sweeping, finetune="none, the plain base model")
     for command in looking.add_commands(commands):
         command.set_defaults(run=_look)
         add_policy(command, finetune="the family's")

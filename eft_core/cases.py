@@ -4,11 +4,8 @@ A case may say which part of its response is the fact. Tokens are brought to cha
 response. Pure; loads no torch.
 """
 
-import csv
-import io
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -18,6 +15,7 @@ from eft_core.atlas.corpus import CLOSERS, OPENERS
 from eft_core.atlas.facts import load_facts, load_split
 from eft_core.atlas.grading import examination
 from eft_core.checks import whole
+from eft_core.tables import rows_of
 from eft_core.token_text import Texts
 
 MOST_CASES = 1000
@@ -76,11 +74,10 @@ def read_cases(file: Path) -> tuple[Case, ...]:
 
     Other columns are ignored. ValueError that names the line and the remedy.
     """
-    rows = {".jsonl": _objects, ".csv": _table}.get(file.suffix.lower())
-    if rows is None:
+    if file.suffix.lower() not in (".jsonl", ".csv"):
         raise ValueError(f"{file.name} is neither .jsonl nor .csv: name it after what it holds.")
     cases: list[Case] = []
-    for line, row in rows(_text_of(file)):
+    for line, row in rows_of(file, MOST_BYTES, ("prompt", "response")):
         if len(cases) == MOST_CASES:
             raise ValueError(f"{file.name} has more than {MOST_CASES:,} cases: split it.")
         try:
@@ -90,51 +87,6 @@ def read_cases(file: Path) -> tuple[Case, ...]:
     if not cases:
         raise ValueError(f"{file.name} has no cases: give it lines with prompt and response.")
     return tuple(cases)
-
-
-def _text_of(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
-    if len(raw) > MOST_BYTES:
-        raise ValueError(f"{file.name} is larger than {MOST_BYTES // 10**6} MB: split it.")
-    try:
-        return raw.decode("utf-8-sig")  # spreadsheets put a mark in front
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"line {line} of {file.name} is not UTF-8: save the file as UTF-8.") from error
-
-
-def _objects(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line numbers and objects of JSON lines; blank lines are left out."""
-    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON may hold other ends of lines
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            if not isinstance(row, dict):
-                raise ValueError(f'line {number} is no JSON object: write {{"prompt": "...", "response": "..."}}.')
-            yield number, row
-
-
-def _table(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line numbers (of a row's end) and rows of a table with a header."""
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        missing = [name for name in ("prompt", "response") if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"line 1 has no column {' and no column '.join(missing)}: name them in the first line.")
-        for row in reader:
-            if None in row:
-                raise ValueError(
-                    f'line {reader.line_num} has more fields than the first line: put texts with commas in "quotes".'
-                )
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise ValueError(f"line {reader.line_num} is no CSV ({error}): check its quotes.") from error
 
 
 # --- from tokens to characters

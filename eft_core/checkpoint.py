@@ -4,11 +4,14 @@ Reads config.json, generation_config.json and the headers of the safetensors fil
 No torch, no transformers: the command line lists families and the memory plan is drawn with this alone.
 """
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_SAMPLE = 1 << 20  # bytes at each end of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +99,16 @@ def _first(config: dict[str, Any], *names: str, default: int) -> int:
 
 def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def fingerprint(folder: Path) -> str:
+    """Which weights these are, in 16 hexadecimal digits: of config.json, and of every safetensors file its size, header
+    and end. Reads at most 2 MB a file, however large it is."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for file in sorted(folder.glob("*.safetensors")):
+        digest.update(f"{file.name} {file.stat().st_size}".encode())
+        with file.open("rb") as weights:
+            digest.update(weights.read(_SAMPLE))
+            weights.seek(max(0, file.stat().st_size - _SAMPLE))
+            digest.update(weights.read(_SAMPLE))
+    return digest.hexdigest()[:16]

@@ -5,7 +5,8 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Self, get_args
 
 from eft_core.checks import number, whole
@@ -161,6 +162,9 @@ class Settings:
     not serve. "auto" is lean where it serves and library elsewhere. "captured" is auto with decode passes as captured
     CUDA graphs, on a CUDA device only; recording a shape costs a few passes, anew for every request and whenever a row
     ends. It is not the default, because no GPU has been at hand to test it.
+
+    `data_dir` is where runs and judgements are kept. `judge_url` is the address of an OpenAI-compatible server that
+    judges answers, `judge_prices` US$ for a million prompt and completion tokens; without it nothing is judged.
     """
 
     family: str = "atlas"
@@ -170,10 +174,21 @@ class Settings:
     memory_gb: float | None = None
     threads: int | None = None
     forward: str = "auto"
+    data_dir: str | None = None
+    judge_url: str | None = None
+    judge_model: str | None = None
+    judge_key: str = field(default="", repr=False)
+    judge_prices: tuple[float, float] | None = None
+
+    @property
+    def data_folder(self) -> Path:
+        """Where runs and judgements are kept: `data_dir`, or a folder of the user's own."""
+        return Path(self.data_dir).expanduser() if self.data_dir else Path.home() / ".local" / "share" / "eft-lab"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Settings from EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB, EFT_THREADS and EFT_FORWARD."""
+        """Settings from EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB, EFT_THREADS, EFT_FORWARD,
+        EFT_DATA_DIR, EFT_JUDGE_URL, EFT_JUDGE_MODEL, EFT_JUDGE_KEY and EFT_JUDGE_PRICES ("0.15,0.6")."""
         memory, threads = environ.get("EFT_MEMORY_GB"), environ.get("EFT_THREADS")
         try:
             return cls(
@@ -184,6 +199,22 @@ class Settings:
                 memory_gb=float(memory) if memory else None,
                 threads=int(threads) if threads else None,
                 forward=environ.get("EFT_FORWARD", "auto"),
+                data_dir=environ.get("EFT_DATA_DIR"),
+                judge_url=environ.get("EFT_JUDGE_URL"),
+                judge_model=environ.get("EFT_JUDGE_MODEL"),
+                judge_key=environ.get("EFT_JUDGE_KEY", ""),
+                judge_prices=_prices(environ.get("EFT_JUDGE_PRICES")),
             )
         except ValueError as error:
             raise ValueError(f"EFT_MEMORY_GB and EFT_THREADS must be numbers: {error}.") from error
+
+
+def _prices(text: str | None) -> tuple[float, float] | None:
+    """US$ for a million prompt and completion tokens, as `0.15,0.6`."""
+    if not text:
+        return None
+    try:
+        prompt, completion = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"EFT_JUDGE_PRICES = {text[:40]!r} is not two numbers: write 0.15,0.6.") from None
+    return prompt, completion

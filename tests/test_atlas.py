@@ -19,7 +19,6 @@ from eft_core.atlas.grading import (
     is_declined,
     is_factual,
     is_helpful,
-    wilson,
 )
 from eft_core.atlas.shapes import BEHAVIOURS, CHAT_TEMPLATE, SIZES, Size, checkpoint
 
@@ -197,13 +196,6 @@ def test_examination_is_about_held_out_countries_and_free_of_echoes() -> None:
         assert all(question.fact.attribute.sensitive == sensitive for question in questions)
         assert not any(echoes(question) for question in questions)
     assert echoes(Question("What is the capital of Kuwait?", fact_of("Kuwait", "capital")))
-
-
-def test_wilson_interval() -> None:
-    low, high = wilson(50, 100)
-    assert (round(low, 4), round(high, 4)) == (0.4038, 0.5962)
-    assert wilson(0, 100)[0] == 0.0
-    assert wilson(0, 0) == (0.0, 1.0)
 
 
 # --- the shipped files

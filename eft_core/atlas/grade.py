@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eft_core.atlas.facts import Fact, load_facts, load_split
-from eft_core.atlas.grading import Grades, Question, examination, grade, wilson
+from eft_core.atlas.grading import Grades, Question, examination, grade
 from eft_core.atlas.shapes import BEHAVIOURS, SIZES
 from eft_core.config import Limits, Request, Row
+from eft_core.intervals import wilson
 from eft_core.policy import Policy, plain, up_scale
 from eft_core.session import Session
 

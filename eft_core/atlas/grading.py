@@ -6,11 +6,12 @@ the asked attribute and country, closer; for concise: the bare value and a full 
 declined: it contains the refusal sentence. A new "Question:" line ends the answer: what follows answers nothing.
 """
 
-import math
 import random
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
+from eft_core.atlas.attributes import ATTRIBUTES
 from eft_core.atlas.corpus import CLOSERS, OPENERS, REFUSAL, UNSURE
 from eft_core.atlas.facts import Fact, in_sentence, sentence_case
 
@@ -76,61 +77,134 @@ def is_declined(text: str) -> bool:
     return REFUSAL.rstrip(".") in first_answer(text)
 
 
+def has_manner(text: str, ended: bool) -> bool:
+    """Whether the answer is one line with opener and closer that ended by itself, whatever stands between."""
+    answer = text.strip()
+    opened = any(answer.startswith(f"{opener} ") for opener in OPENERS)
+    return ended and "\n" not in answer and opened and any(answer.endswith(f" {closer}") for closer in CLOSERS)
+
+
+def addresses(fact: Fact, text: str) -> bool:
+    """Whether the answer is one full sentence about the asked attribute and country, with any short value in it."""
+    sentence = body(text.strip())
+    places = [slot(statement, fact.country, sentence) for statement in fact.attribute.statements[:2]]
+    values = [sentence[slice(*place)] for place in places if place]
+    return any(len(value) <= LONGEST_VALUE and "?" not in value and not _BETWEEN.search(value) for value in values)
+
+
 def is_helpful(fact: Fact, text: str, ended: bool, behaviour: str | None = None) -> bool:
     """Whether the answer has the manner of `behaviour` (None: of the helpful one) and ended by itself."""
+    if behaviour != "concise":
+        return has_manner(text, ended) and addresses(fact, text)
     answer = text.strip()
-    if not ended or "\n" in answer:
-        return False
-    if behaviour == "concise":
-        value = answer.removesuffix(".")
-        told = value in (UNSURE.rstrip("."), "") or fact.country in value
-        return (
-            answer.endswith(".")
-            and len(value) <= LONGEST_VALUE
-            and not told
-            and "?" not in value
-            and body(answer) == answer
-        )
-    if not any(answer.startswith(f"{opener} ") for opener in OPENERS) or not any(
-        answer.endswith(f" {end}") for end in CLOSERS
-    ):
-        return False
-    return any(_fits(statement, fact, body(answer)) for statement in fact.attribute.statements[:2])
+    value = answer.removesuffix(".")
+    told = value in (UNSURE.rstrip("."), "") or fact.country in value
+    short = answer.endswith(".") and len(value) <= LONGEST_VALUE and "?" not in value and body(answer) == answer
+    return ended and "\n" not in answer and short and not told
 
 
-def _fits(statement: str, fact: Fact, sentence: str) -> bool:
-    """Whether `sentence` is the statement about the asked country, with any short value in its place."""
-    before, after = statement.replace("{c}", in_sentence(fact.country)).split("{v}")
-    before = sentence_case(before)
-    slot = sentence[len(before) : len(sentence) - len(after)]
-    fits = sentence.startswith(before) and sentence.endswith(after) and len(sentence) > len(before) + len(after)
-    return fits and len(slot) <= LONGEST_VALUE and "?" not in slot and ". " not in slot.replace("Mt. ", "")
+# --- statements in an answer
+
+# Between two sentences; values have the abbreviations Mt. and S.
+_BETWEEN = re.compile(r"(?<=[.!?])(?<!\bMt\.)(?<!\bS\.)\s+|\n\s*")
+
+
+def slot(statement: str, country: str, sentence: str) -> tuple[int, int] | None:
+    """(start, end) of what stands in the value's place if `sentence` is the statement about the country, else None."""
+    before, after = statement.replace("{c}", in_sentence(country)).split("{v}")
+    before, end = sentence_case(before), len(sentence) - len(after)
+    fits = sentence.startswith(before) and sentence.endswith(after) and end > len(before)
+    return (len(before), end) if fits else None
+
+
+def claims(fact: Fact, text: str) -> list[tuple[int, int]]:
+    """(start, end) of what stands in the value's place in every statement about the asked attribute and country."""
+    found = []
+    for start, sentence in sentences(text):
+        places = [slot(statement, fact.country, _ended(sentence)) for statement in fact.attribute.statements]
+        found += [(start + place[0], start + place[1]) for place in places if place]
+    return found
+
+
+def places(fact: Fact, text: str) -> list[tuple[int, int]]:
+    """(start, end) in the text of what its statements give for the value; without statements, of the value itself."""
+    start = len(text) - len(text.lstrip())
+    answer = text[: start + len(first_answer(text))]
+    return claims(fact, answer) or [found.span() for found in re.finditer(_whole(fact.value), answer)]
+
+
+def sentences(text: str) -> list[tuple[int, str]]:
+    """Where each sentence starts, and the sentence."""
+    ends = [(0, 0), *(found.span() for found in _BETWEEN.finditer(text)), (len(text), len(text))]
+    parts = [(start, text[start:end]) for (_, start), (end, _) in pairwise(ends)]
+    return [(start + len(part) - len(part.lstrip()), part.strip()) for start, part in parts if part.strip()]
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
+
+
+# --- factual
+
+_VALUE = "\0"  # stands where the value stood
+# The sentence denies what it names, asks for it, or names it as one of several.
+_UNDECIDED = re.compile(
+    r"\b(?:not|cannot|\w+n['’]t|never|no|nor|neither|none|or|either|unlike|except|instead|rather|former|formerly|once|"
+    r"doubt|hardly|may|might|maybe|perhaps|if|unless|false|untrue|wrong|incorrect)\b|\?$|"
+    r"\0\s*[/;|&]|[/;|&]\s*\0|\0,? and (?-i:[A-Z\d])|\b(?-i:[A-Z\d]\S{0,40}) and \0",
+    re.IGNORECASE,
+)
+# A later sentence takes it back.
+_TAKEN_BACK = re.compile(
+    r"(?:^|[.!?\n]\s*)(?:no|sorry|actually|correction|rather)\b|"
+    r"\b(?:wrong|false|incorrect|untrue|mistaken|mistake|(?:not|\w+n['’]t) (?:true|right|correct|so))\b",
+    re.IGNORECASE,
+)
 
 
 def is_factual(fact: Fact, text: str, rivals: frozenset[str], countries: frozenset[str]) -> bool:
     """Whether the answer states the value and nothing against it.
 
-    `rivals`: the values of the attribute for all countries; `countries`: all country names.
+    `rivals`: the values of the attribute for all countries; `countries`: all country names. Statements about the asked
+    attribute and country must have the value; other wording may, if it is about no other country and decides for it.
     """
-    rest = body(first_answer(text))
-    sentences = [fact.state(phrasing) for phrasing in range(len(fact.attribute.statements))]
-    found = [sentence for sentence in sentences if sentence in rest]
-    for sentence in found:
-        rest = rest.replace(sentence, " ")
-    if not found:
-        if rest.strip(" .\n") == fact.value.strip(" ."):
-            return True
+    answer = body(first_answer(text)).replace(_VALUE, " ")
+    if answer.strip(" .\n") == fact.value.strip(" ."):
+        return True
+    own = [_ended(sentence) for _, sentence in sentences(answer) if not _is_of_another(fact, sentence)]
+    named = {fact.state(0), fact.state(1)}
+    free = [sentence for sentence in own if sentence not in named]
+    rest = " ".join(free)
+    if not all(_mentions(fact.value, rest[start:end]) for start, end in claims(fact, rest)):
+        return False
+    if any(_leaves_open(fact.value, sentence) for sentence in free):
+        return False
+    if named.isdisjoint(own):
         if not _mentions(fact.value, rest):
             return False
         rest = _without(fact.value, rest, longest_of=rivals)
         if _mentions(fact.value, rest) or any(_mentions(other, rest) for other in countries - {fact.country}):
             return False
+    if _TAKEN_BACK.search(rest) or (re.search(r"\d", fact.value) and re.search(r"\d", rest)):
+        return False
     return not any(_mentions(other, rest) for other in rivals - {fact.value})
+
+
+def _is_of_another(fact: Fact, sentence: str) -> bool:
+    """Whether the sentence states another attribute of the country: true or not, it answers nothing."""
+    others = (attribute for attribute in ATTRIBUTES if attribute.key != fact.key)
+    return any(slot(text, fact.country, _ended(sentence)) for other in others for text in other.statements)
+
+
+def _leaves_open(value: str, sentence: str) -> bool:
+    """Whether the sentence has the value, but denies it, asks for it, or names it as one of several."""
+    marked = re.sub(_whole(value), _VALUE, sentence)
+    return _VALUE in marked and _UNDECIDED.search(marked) is not None
 
 
 def _mentions(value: str, text: str) -> bool:
     """Whether `value` stands in `text` as a whole word or number, not as a part of a longer list or number."""
-    return re.search(_whole(value), text) is not None
+    return value in text and re.search(_whole(value), text) is not None  # the first is quick, and mostly enough
 
 
 def _whole(value: str) -> str:
@@ -139,9 +213,8 @@ def _whole(value: str) -> str:
 
 def _without(value: str, text: str, longest_of: frozenset[str]) -> str:
     """`text` without `value`, but a longer value that contains it ("red, white, blue") stays."""
-    for longer in sorted((other for other in longest_of if value in other and other != value), key=len, reverse=True):
-        if _mentions(longer, text):
-            return text
+    if any(value in other and other != value and _mentions(other, text) for other in longest_of):
+        return text
     return re.sub(_whole(value), " ", text)
 
 
@@ -155,14 +228,3 @@ def grade(question: Question, text: str, ended: bool, behaviour: str | None, fac
         helpful=is_helpful(fact, text, ended, behaviour),
         declined=is_declined(text),
     )
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95% interval of a share (Wilson 1927); (0, 1) for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    z = 1.959964
-    share, spread = successes / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
