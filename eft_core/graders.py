@@ -115,6 +115,7 @@ class MatchGrader:
 
 _ARTICLES = ("a", "an", "the")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
+_NEAR = 80
 _LISTED = re.compile(r"^[^\w\n]*([A-Z])(?:[.):]|[^\w\n]*$)", re.MULTILINE)
 # In normalised text, where isn't is isnt.
 _NEGATED = "not|never|nor|neither|cannot|(?:is|was|are|were|do|does|did|ca|wo|could|would|should|has|have|had)nt"
@@ -171,7 +172,7 @@ def _letters(line: str, count: int) -> set[str]:
         rf"(?<![\w'’])[{LETTERS[:count]}](?![\w'’-])(?:(?<![AI])|(?! [a-z])|(?= (?:is|because|since|as|and|or|but)\b))",
         line,
     )
-    return {each.group() for each in found if not _denied(normal(line[: each.start()]), normal(line[each.end() :]))}
+    return {each.group() for each in found if not _denied(normal(_left(line, each)), normal(_right(line, each)))}
 
 
 def _options(line: str, choices: Sequence[str]) -> set[str]:
@@ -185,8 +186,17 @@ def _options(line: str, choices: Sequence[str]) -> set[str]:
 def _denials(words: str, told: str) -> list[bool]:
     """Of every place where the words stand in a normalised text, whether they are denied there."""
     found = re.finditer(rf"(?<!\S){re.escape(words)}(?!\S)", told)
-    return [_denied(told[: each.start()].rstrip(), told[each.end() :].lstrip()) for each in found]
+    return [_denied(_left(told, each).rstrip(), _right(told, each).lstrip()) for each in found]
 
 
 def _denied(before: str, after: str) -> bool:
-    return bool(_DENIED_BEFORE.search(before[-200:]) or _DENIED_AFTER.search(after))
+    return bool(_DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after))
+
+
+def _left(text: str, place: re.Match[str]) -> str:
+    """What stands directly before, as far as it may deny; not all of it, for an answer may be long."""
+    return text[max(0, place.start() - _NEAR) : place.start()]
+
+
+def _right(text: str, place: re.Match[str]) -> str:
+    return text[place.end() : place.end() + _NEAR]
