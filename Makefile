@@ -29,7 +29,8 @@ benchmark: $(VENV)/.installed
 	$(BIN)/python -m eft_core.benchmark --json assets/benchmarks/atlas-cpu.json
 
 experiments: $(VENV)/.installed
-	$(BIN)/python -m eft_core.experiments all --family atlas --json assets/reports/atlas --report assets/reports/atlas.md
+	$(BIN)/python -m eft_core.experiments all --family atlas --json assets/reports/atlas --report assets/reports/atlas.md \
+		--notes assets/reports/atlas-notes.md
 
 example: $(VENV)/.installed
 	$(BIN)/python -m eft_core compare "When did Kenya become independent?" --record --json assets/example.json

@@ -159,7 +159,7 @@ def _exact(value: float) -> float | int:
 
 def told(value: Value) -> str:
     """A value as it is written."""
-    return "none" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "none" if value is None else str(_exact(value) if isinstance(value, float) else value)
 
 
 def _wanted(count: int) -> str:

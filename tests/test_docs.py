@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from eft_core.__main__ import _parser
+from eft_core.experiments.__main__ import _parser as experiment_options
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,6 +64,10 @@ def test_commands_of_the_readme_parse() -> None:
     assert len(commands) >= 4
     for command in commands:
         _parser().parse_args(shlex.split(command, comments=True))
+    experiments = re.findall(r"^python -m eft_core\.experiments (.*)$", README, re.MULTILINE)
+    assert len(experiments) >= 3
+    for command in experiments:
+        experiment_options().parse_args(shlex.split(command, comments=True))
     targets = set(re.findall(r"^make (\w+)", README, re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert {"run", "test"} <= targets

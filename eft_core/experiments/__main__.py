@@ -22,6 +22,9 @@ from eft_core.experiments.study import Options
 from eft_core.judge_client import Judge
 from eft_core.judging import Cost
 
+# Options that say where something lies, and change no result.
+_PLACES = ("--json", "--report", "--notes", "--csv", "--runs")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status: 0, or 2 for a user's mistake."""
@@ -54,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-new-tokens", type=int, dest="length", metavar="N", help="the longest answer")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the document; all: a folder, NAME.json each")
     parser.add_argument("--report", type=Path, metavar="FILE.md", help="write a Markdown report")
+    parser.add_argument("--notes", type=Path, metavar="FILE.md", help="what the report says below its head")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows; all: a folder")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where answers are kept (default: EFT_DATA_DIR/runs)")
     parser.add_argument("--yes", action="store_true", help="ask the judge without asking you about its cost")
@@ -66,6 +70,7 @@ def _run(options: argparse.Namespace, settings: Settings, given: Sequence[str]) 
     asked = _options(options)
     judge = judge_of(settings)
     session = Session(replace(settings, family=options.family or settings.family))
+    notes = _read(options.notes)
     names = NAMES if options.name == "all" else (options.name,)
     documents = []
     for name in names:
@@ -77,7 +82,7 @@ def _run(options: argparse.Namespace, settings: Settings, given: Sequence[str]) 
         documents.append(found)
     if options.report:
         title = f"The paper's experiments on {session.family.title}"
-        _write(options.report, report(documents, title))
+        _write(options.report, report(documents, title, notes))
 
 
 def _options(options: argparse.Namespace) -> Options:
@@ -149,9 +154,9 @@ def _repeated(given: Sequence[str], name: str) -> list[str]:
     for part in given:
         if skip:
             skip = False
-        elif part in ("--json", "--report", "--csv", "--runs"):
+        elif part in _PLACES:
             skip = True
-        elif part != name and not part.startswith(("--json=", "--report=", "--csv=", "--runs=")):
+        elif part != name and not part.startswith(tuple(f"{place}=" for place in _PLACES)):
             kept.append(part)
     return kept
 
@@ -159,6 +164,13 @@ def _repeated(given: Sequence[str], name: str) -> list[str]:
 def _named(file: Path | None, kind: str, name: str, asked: str) -> Path | None:
     """FILE, or where all experiments write one each, a file in the folder FILE."""
     return file if file is None or asked != "all" else file / f"{name}.{kind}"
+
+
+def _read(file: Path | None) -> str:
+    try:
+        return "" if file is None else file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _write(file: Path | None, text: str) -> None:
