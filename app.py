@@ -23,13 +23,20 @@ from components.header import header, source_link
 from components.inspect_tab import inspect_tab
 from components.inspecting import Inspector
 from components.models import models_tab
+from components.results import Results
+from components.results_tab import results_tab
+from components.sweep_tab import sweep_tab
+from components.sweeping import Sweeper
 from components.theme import theme
 from eft_core.config import Settings
 from eft_core.session import Session
 
 
 def build(session: Session, example: Path = ASSETS / "example.json") -> gr.Blocks:
-    """The page on one session, which serves all visitors; no weights are loaded. `example` is its first paint."""
+    """The page on one session, which serves all visitors; no weights are loaded.
+
+    `example` is its first paint, and the folder `reports` beside it that of Results.
+    """
     handlers = Handlers(session, session.family)
     with gr.Blocks(title="EFT Lab", analytics_enabled=False, fill_width=True) as page:
         header(session.family, session.device)
@@ -38,6 +45,10 @@ def build(session: Session, example: Path = ASSETS / "example.json") -> gr.Block
                 compared = compare_tab(page, handlers, example)
             with gr.Tab("Inspect", id="inspect") as inspecting:
                 inspect_tab(tabs, inspecting, compared, Inspector(handlers))
+            with gr.Tab("Sweep", id="sweep") as sweeping:
+                sweep_tab(page, tabs, sweeping, compared, Sweeper(handlers))
+            with gr.Tab("Results", id="results") as measuring:
+                results_tab(measuring, Results(handlers, example.parent / "reports"))
             with gr.Tab("Models", id="models"):
                 models_tab(session)
         source_link(get_space())
@@ -50,14 +61,14 @@ def launch_options() -> dict[str, Any]:
     """How the page is served, for `main` and for tests."""
     return {
         "theme": theme(),
-        "css_paths": [ASSETS / f"{name}.css" for name in ("palette", "style", "strip")],
+        "css_paths": [ASSETS / f"{name}.css" for name in ("palette", "style", "strip", "sweep", "results")],
         "footer_links": ["api"],
         "run_history": False,
         "enable_monitoring": False,
         "ssr_mode": False,
         "share": False,
         "show_error": False,
-        "max_file_size": "1mb",
+        "max_file_size": "16mb",
         "pwa": False,
     }
 

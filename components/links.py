@@ -47,9 +47,10 @@ def encode(link: Link) -> str:
 
 
 def decode(items: Iterable[tuple[str, str]], family: Family) -> Link | None:
-    """The comparison of an address, None if the address holds none. Keys of others (`__theme`) are left alone."""
-    given = [(key, value) for key, value in items if key in _KEYS]
-    if not given:
+    """The comparison of an address, None if it holds none, or a sweep instead. Keys of others are left alone."""
+    every = list(items)
+    given = [(key, value) for key, value in every if key in _KEYS]
+    if not given or ("sweep", "1") in every:
         return None
     single = {key: value for key, value in given if key != "column"}
     if len(single) != sum(key != "column" for key, _ in given):

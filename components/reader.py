@@ -5,6 +5,7 @@ the log of a reading, `save` a file to hand to the visitor: made when asked for,
 """
 
 import json
+import uuid
 
 import gradio as gr
 
@@ -64,5 +65,5 @@ def findings(log: str = "") -> gr.HTML:
 
 
 def saved(name: str, mime: str, text: str) -> gr.HTML:
-    """An update that hands a file to the visitor."""
-    return gr.HTML(save=json.dumps({"name": name, "mime": mime, "text": text}))
+    """An update that hands a file to the visitor; each is another one, for the browser leaves out what is the same."""
+    return gr.HTML(save=json.dumps({"name": name, "mime": mime, "text": text, "once": uuid.uuid4().hex}))

@@ -8,9 +8,11 @@ model write hostile text, and every token of it, [broken] fails inside.
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,7 +130,8 @@ def app_served() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "EFT_DEVICE": "cpu"}
+    kept = tempfile.mkdtemp()  # no test looks at the user's own runs
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "EFT_DEVICE": "cpu", "EFT_DATA_DIR": kept}
     process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     try:
@@ -139,6 +142,7 @@ def app_served() -> Iterator[str]:
         process.terminate()
         process.wait(30)
         process.stdout.close()
+        shutil.rmtree(kept)
 
 
 def main(families_file: str, example: str) -> None:
@@ -147,7 +151,8 @@ def main(families_file: str, example: str) -> None:
     from eft_core.config import Settings
     from eft_core.session import Session
 
-    session = odd(Session(Settings(families_file=families_file, device="cpu", threads=1), "llama"))
+    kept = str(Path(example).parent / "data")  # a test's own: runs are kept there
+    session = odd(Session(Settings(families_file=families_file, device="cpu", threads=1, data_dir=kept), "llama"))
     page = build(session, Path(example))
     _, address, _ = page.launch(**launch_options(), quiet=True, prevent_thread_lock=True)
     print(address, flush=True)

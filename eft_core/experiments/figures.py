@@ -17,7 +17,8 @@ _COLOURS = (EMULATED, TUNED, REFERENCE, HARMLESS, BASE)
 _DARK = {EMULATED: "#58a6ff", BASE: "#9a9a9a"}
 # (ink, line, ground) of the page
 _MODES = {"light": ("#1f2328", "#d1d9e0", "#ffffff"), "dark": ("#e6edf3", "#3d444d", "#0d1117")}
-_HEAT = {"light": ["#ffffff", "#0072b2"], "dark": ["#0d1117", "#58a6ff"]}
+# Pale enough, or dark enough, for ink to be read on every shade.
+_HEAT = {"light": ["#ffffff", "#7fb8dc"], "dark": ["#0d1117", "#1f5a8f"]}
 _COLUMNS = ("factual", "correct", "contains", "exact", "helpful", "harmless", "declined_sensitive")
 
 
@@ -57,6 +58,7 @@ def _scales(rows: Sequence[Row], mode: str) -> go.Figure:
             text=[[text.split(" ")[0] for text in line] for line in told],
             customdata=told,
             texttemplate="%{text}",
+            textfont={"color": _MODES[mode][0]},
             hovertemplate="N = %{y}, M = %{x}: %{customdata}<extra></extra>",
             colorscale=_HEAT[mode],
             zmin=0,
@@ -176,7 +178,7 @@ def _tokens(rows: Sequence[Row], mode: str) -> go.Figure:
             go.Bar(
                 x=kinds,
                 y=[row[name] for row in rows],
-                error_y=_bars(rows, name),
+                error_y=_bars(rows, name) | {"color": _MODES[mode][0]},
                 marker={"color": _colour(colour, mode)},
                 name=title,
                 hovertemplate="%{x}: %{y:.3f}",
@@ -195,7 +197,7 @@ def _bars(rows: Sequence[Row], name: str) -> dict[str, object]:
     bounds = [(row[name], row[f"{name}_interval"]) for row in rows]
     known = [(value, *interval) if None not in (value, *interval) else (0.0, 0.0, 0.0) for value, interval in bounds]
     up, down = [high - value for value, _, high in known], [value - low for value, low, _ in known]
-    return {"type": "data", "array": up, "arrayminus": down, "thickness": 1, "width": 2}
+    return {"type": "data", "array": up, "arrayminus": down, "thickness": 1.2, "width": 3}
 
 
 def _value(row: Row | None, measure: str) -> float | None:
