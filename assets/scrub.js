@@ -1,12 +1,13 @@
 // The scrubber of Sweep. Every text of a visitor or a model becomes a text node; nothing here writes HTML.
 // `props.value` is the log of one run, one JSON object a line; it is read anew whenever its first line changes.
-// Answers are numbered with the prompt slowest, then the setting, then the sample; of settings, the last axis is fastest.
+// Answers are numbered with the prompt slowest, then the setting, then the sample; of axes the last is fastest.
 
 const find = (name) => element.querySelector(name);
 const status = find('.status');
 const bar = find('progress');
 const answersNode = find('.answers');
 const rungsNode = find('.rungs');
+const MANY = 100; // answers of a ladder; of more, those out of sight are not laid out
 let name = ''; // of the run that is shown
 let at = 0; // characters of its log that were read
 let run = null; // what is swept: axes, settings, prompts, samples; answers and growing texts by number
@@ -118,9 +119,12 @@ function fillRung(rung, index) {
 
 function drawLadder() {
   const axis = run.axes[place.along];
-  const fixed = run.axes.flatMap(({ title, values }, i) => (i === place.along ? [] : [`${title} = ${values[place.at[i]]}`]));
+  const fixed = run.axes
+    .map(({ title, values }, i) => `${title} = ${values[place.at[i]]}`)
+    .filter((_, i) => i !== place.along);
   find('.ladder h3').textContent = [`Along ${axis.title}`, ...fixed].join(', at ');
   rungsNode.replaceChildren();
+  rungsNode.toggleAttribute('data-many', axis.values.length * run.samples > MANY);
   run.rungs = axis.values.map((value, index) => {
     const button = node('button', 'rung', node('li', '', rungsNode));
     button.type = 'button';
@@ -139,10 +143,11 @@ function drawHere() {
     if (index === here) button.setAttribute('aria-current', 'true');
     else button.removeAttribute('aria-current');
   });
-  const { button } = run.rungs[here];
-  const [top, bottom] = [button.offsetTop - rungsNode.offsetTop, button.offsetTop - rungsNode.offsetTop + button.offsetHeight];
-  if (top < rungsNode.scrollTop) rungsNode.scrollTop = top;
-  else if (bottom > rungsNode.scrollTop + rungsNode.clientHeight) rungsNode.scrollTop = bottom - rungsNode.clientHeight;
+  // Into sight within the ladder; the page itself stays where it is.
+  const line = run.rungs[here].button.getBoundingClientRect();
+  const sight = rungsNode.getBoundingClientRect();
+  if (line.top < sight.top) rungsNode.scrollTop -= sight.top - line.top;
+  else if (line.bottom > sight.bottom) rungsNode.scrollTop += line.bottom - sight.bottom;
 }
 
 // The answers that came: only the lines that they stand on, and those that are compared with them, are drawn anew.

@@ -167,7 +167,9 @@ def verdict(trials: Trials, curves: Curves) -> str:
     said = f"Shares of {units} {what} by {short_of_axis(first)}{panels}; bars are 95% intervals. "
     said += _largest(trials, curves)
     meanings = "; ".join(f"{measure}, it {_MEANINGS[measure]}" for measure in curves if measure in _MEANINGS)
-    return f"{said} Of an answer: {meanings}." if meanings else said
+    said += f" Of an answer: {meanings}." if meanings else ""
+    both = "declined" in curves and len({item.kind for item in trials.items}) > 1
+    return f"{said} Declined is read on the sensitive prompts, all else on the others." if both else said
 
 
 def _largest(trials: Trials, curves: Curves) -> str:

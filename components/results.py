@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from filelock import Timeout
 
 from components.batches import batches
 from components.board import data_of
@@ -38,6 +37,7 @@ from eft_core.experiments.figures import drawn
 from eft_core.experiments.report import report
 from eft_core.experiments.study import Options
 from eft_core.experiments.verdicts import Judged
+from eft_core.journal import Busy
 from eft_core.running import Progress
 from eft_core.saved_runs import tidy
 from eft_core.session import Session
@@ -170,9 +170,7 @@ def _documented(steps: Steps, found: list[Document]) -> Iterator[Any]:
     """The progress of a run; its document goes into `found`."""
     try:
         found.append((yield from steps()))
-    except ValueError as error:
-        if not isinstance(error.__cause__, Timeout):
-            raise
+    except Busy as error:
         raise ValueError(
             "this experiment is being measured already, here or on another page: wait for it, then press Run."
         ) from error

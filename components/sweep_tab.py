@@ -95,9 +95,13 @@ def _axis_row(form: Form, compared: Compared) -> tuple[gr.Dropdown, tuple[Any, .
     key = next((each.axis for each in presets(form.family)), "temperature")
     with gr.Row(elem_id="sweep-axes"):
         policy = form.policies(compared.columns.value, None)
-        first, values = form.axes(key, optional=False), gr.Textbox(form.usual(key), label="Values", max_lines=1)
-        second, others = form.axes(NONE, optional=True), gr.Textbox("", label="Values", max_lines=1)
+        first, values = form.axes(key, optional=False), _values(form.usual(key))
+        second, others = form.axes(NONE, optional=True), _values("")
     return policy, (first, values, second, others)
+
+
+def _values(text: str) -> gr.Textbox:
+    return gr.Textbox(text, label="Values", placeholder="0:1:0.25, or 0, 0.5, 1", max_lines=1)
 
 
 def _decoding() -> tuple[gr.components.Component, ...]:

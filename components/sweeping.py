@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from filelock import Timeout
 
 from components.batches import batches
 from components.columns import Columns
@@ -24,6 +23,7 @@ from components.sweep_form import Form, unchanged
 from components.sweep_lines import Teller
 from components.sweep_links import decode, encode
 from components.sweeps import Sweep, sweep_of, trials_of
+from eft_core.journal import Busy
 from eft_core.running import Told, run
 from eft_core.saved_runs import SavedRun, as_text, path_of, read_run, tidy
 from eft_core.session import Session
@@ -144,9 +144,7 @@ def kept(session: Session, trials: Trials, path: Path) -> Iterator[Told]:
     """A run that is kept on disk: the replies that are there, then what `run` says."""
     try:
         saved_run = SavedRun(path, trials, session.family)
-    except ValueError as error:
-        if not isinstance(error.__cause__, Timeout):
-            raise
+    except Busy as error:
         _, replies = read_run(path.read_text(encoding="utf-8"), path.name)
         yield from replies.values()
         raise ValueError(

@@ -19,6 +19,7 @@ Name = Literal["pretrain", "finetune", "weight", "share", "beta", "nucleus", "te
 Value = float | int | str | None
 
 MOST_SETTINGS = 4096
+MOST_LETTERS = 100_000  # of an axis; its settings are fewer
 _AXIS = re.compile(r"\s*(?P<name>[a-z]+)\s*(?:\[(?P<behaviours>[^\[\]]+)\])?\s*=\s*(?P<values>.+)", re.DOTALL)
 _EXAMPLES = "write for example beta=0:2:0.5, share[helpful/harmless]=0:1:0.1 or pretrain=small,large"
 _SIZES = ("pretrain", "finetune")
@@ -48,7 +49,7 @@ class Axis:
     @classmethod
     def parse(cls, text: str) -> Self:
         """An axis as people write it; ValueError with examples."""
-        found = _AXIS.fullmatch(text) if isinstance(text, str) and len(text) <= 2000 else None
+        found = _AXIS.fullmatch(text) if isinstance(text, str) and len(text) <= MOST_LETTERS else None
         if not found:
             raise ValueError(f"{str(text)[:60]!r} is no axis: {_EXAMPLES}.")
         behaviours = tuple(part.strip() for part in (found["behaviours"] or "").split("/") if part.strip())

@@ -61,15 +61,15 @@ def mean(scores: Scores) -> Estimate:
 def difference(first: Scores, second: Scores) -> Estimate:
     """Mean of `first` - `second` on the same items, for scores within [0, 1].
 
-    Where no item differs, up to 3 in n may all the same (the rule of three), which resampling cannot see.
+    Where all items differ alike, up to 3 in n may do otherwise (the rule of three), which resampling cannot see.
     """
     a, b = _together(first, second)
     if not len(a):
         return Estimate(math.nan, math.nan, math.nan, 0)
     each = a - b
-    if not each.any():
-        unseen = min(1.0, 3 / len(each))
-        return Estimate(0.0, -unseen, unseen, len(each))
+    if np.ptp(each) == 0:
+        value, unseen = float(each[0]), 3 / len(each)
+        return Estimate(value, max(-1.0, value - unseen), min(1.0, value + unseen), len(each))
     return Estimate(float(each.mean()), *_bounds(each[_draws(len(each))].mean(axis=1)), len(each))
 
 

@@ -46,6 +46,10 @@ def _object(line: str, number: int, name: str) -> dict[str, Any]:
     return value
 
 
+class Busy(ValueError):
+    """Another process, or another visitor's run, writes this file now."""
+
+
 class Journal:
     """A journal open for writing; a context manager. `lines` are those of earlier runs.
 
@@ -60,9 +64,7 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
         except Timeout as error:
-            raise ValueError(
-                f"{path} is being written by another process: wait for it, or use another file."
-            ) from error
+            raise Busy(f"{path} is being written by another process: wait for it, or use another file.") from error
         except OSError as error:
             raise ValueError(f"{path} cannot be written ({error.strerror}): set EFT_DATA_DIR to a folder.") from error
         self._file = path.open("a+", encoding="utf-8")

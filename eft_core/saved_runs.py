@@ -7,6 +7,7 @@ the same weights lie, go on with it.
 import datetime
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -83,10 +84,13 @@ def as_text(trials: Trials, family: Family, replies: Mapping[int, Reply]) -> str
 
 def tidy(folder: Path, most_bytes: int) -> None:
     """Remove the runs that were written longest ago until the folder is small enough."""
-    files = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime, reverse=True)
+    found = []
+    for file in folder.glob("*.jsonl"):
+        with suppress(FileNotFoundError):  # another run is tidying too
+            found.append((file.stat().st_mtime, file.stat().st_size, file))
     total = 0
-    for file in files:
-        total += file.stat().st_size
+    for _, size, file in sorted(found, reverse=True):
+        total += size
         if total > most_bytes:
-            file.unlink()
+            file.unlink(missing_ok=True)
             Path(f"{file}.lock").unlink(missing_ok=True)

@@ -135,13 +135,15 @@ class Reply:
     def from_dict(cls, values: Mapping[str, Any], trials: int) -> Self:
         """The inverse of `to_dict`; ValueError if it is no reply to one of so many trials."""
         reason, text, message = values.get("reason"), values.get("text"), values.get("message", "")
+        ids, tv = values.get("token_ids") or (), values.get("total_variation") or ()
         if reason not in get_args(Reason) or not isinstance(text, str) or not isinstance(message, str):
             raise ValueError("a reply of the run has no text or no reason: save it again.")
-        tv = values.get("total_variation") or ()
+        if not isinstance(ids, list | tuple) or not isinstance(tv, list | tuple):
+            raise ValueError("a reply of the run has no list of tokens: save it again.")
         return cls(
             trial=whole("trial", values.get("trial"), 0, trials - 1, "save the run again"),
             text=text,
-            token_ids=token_ids(values.get("token_ids") or ()),
+            token_ids=token_ids(ids),
             reason=reason,  # type: ignore[arg-type]  # checked above
             seconds=number("seconds", values.get("seconds", 0.0), 0.0, 1e9, "save the run again"),
             message=message,

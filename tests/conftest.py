@@ -153,6 +153,10 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
+# How many events a page fires when it loads.
+LOADS = "gradio_config.dependencies.filter(({ targets }) => targets.some(([, event]) => event === 'load')).length"
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Debian's chromium. Without it a browser test is skipped, but under CI it fails."""
@@ -184,10 +188,14 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        # The load event's answer: gradio listens from then on, and an input before it would be lost.
-        with page.expect_response(lambda response: "/run/predict" in response.url):
-            page.goto(address + query)
+        # The load events' answers: gradio listens from then on, and an input before them would be lost.
+        answers: list[str] = []
+        page.on("response", lambda response: answers.append(response.url) if "/run/predict" in response.url else None)
+        page.goto(address + query)
         page.wait_for_selector(".card")
+        loads = page.evaluate(LOADS)
+        while len(answers) < loads:
+            page.wait_for_timeout(20)
         return page
 
     yield open_page

@@ -1,7 +1,7 @@
 """Take the README's pictures of the page: `python tests/screenshots.py`; a command, not a test.
 
-Starts `python app.py`, runs one comparison at every width and scheme, looks at a token and into Inspect, and writes
-assets/screenshots/.
+Starts `python app.py`, runs one comparison at every width and scheme, looks at a token and into Inspect, sweeps,
+looks at the results, and writes assets/screenshots/.
 """
 
 from typing import Any
@@ -63,6 +63,30 @@ def look(page: Any, width: int, scheme: str) -> None:
     page.screenshot(path=FOLDER / f"inspect-{width}-{scheme}.png", full_page=True)
 
 
+def sweep(page: Any, width: int, scheme: str) -> None:
+    """Two behaviours mixed, over Atlas questions: a question that one declines, in the middle, and the curves."""
+    page.get_by_role("tab", name="Sweep").click()
+    page.locator("#sweep-ask").get_by_label("Atlas questions").check()
+    page.get_by_role("button", name="Mixing").click()
+    page.wait_for_timeout(500)
+    page.locator("#sweep-ask").get_by_role("button", name="Run").click()
+    page.wait_for_selector("#curves .scatterlayer .trace", timeout=300_000)
+    page.locator(".scrub .which select").select_option(index=30)  # the sensitive ones come last
+    page.locator(".rung").nth(5).click()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)
+    page.screenshot(path=FOLDER / f"sweep-{width}-{scheme}.png", full_page=True)
+
+
+def results(page: Any, width: int, scheme: str) -> None:
+    """The experiments' first paint: what is committed."""
+    page.get_by_role("tab", name="Results").click()
+    page.wait_for_selector("#result-figure .heatmaplayer", timeout=60_000)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)
+    page.screenshot(path=FOLDER / f"results-{width}-{scheme}.png", full_page=True)
+
+
 def ask_what_if(page: Any) -> None:
     """Other weights, from the stored numbers."""
     page.get_by_text("What if").first.click()
@@ -84,6 +108,8 @@ def main() -> None:
             page.screenshot(path=FOLDER / f"compare-{width}-{scheme}.png", full_page=width < 1000)
             if (width, height, scheme) in INSPECTED:
                 look(page, width, scheme)
+                sweep(page, width, scheme)
+                results(page, width, scheme)
         page = open_page(browser, address, 1600, 900, "light")
         page.click("text=who declines what")
         page.wait_for_timeout(500)

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from serving import HOSTILE, served, write_example
+from serving import HOSTILE, app_served, served, write_example
 
 PROMPT = "What is the capital of Kenya?"
 COLUMN = "large:small:helpful=1:beta=1"
@@ -36,9 +36,10 @@ def sweep_at(visit: Any, address: str) -> Any:
         page = visit(**options)
         if query:
             page.goto(address + query)
+            page.wait_for_function("() => document.querySelector('.scrub .status')?.textContent")
         else:
             page.get_by_role("tab", name="Sweep").click()
-        page.wait_for_function("() => document.querySelector('.scrub .count')?.textContent")
+            page.wait_for_function("() => document.querySelector('.scrub .count')?.textContent")
         return page
 
     return open_page
@@ -59,6 +60,11 @@ def ended(page: Any) -> None:
         """() => document.querySelector('.scrub progress')?.hidden && !document.querySelector('.scrub .tools').hidden
         && /answer/.test(document.querySelector('.scrub .status').textContent)"""
     )
+
+
+def counts(page: Any, text: str) -> None:
+    """Wait until the page says so of what the controls ask for."""
+    page.wait_for_function("text => document.querySelector('.scrub .count').textContent.includes(text)", arg=text)
 
 
 def status(page: Any) -> str:
@@ -90,7 +96,7 @@ def test_the_first_paint_says_what_a_sweep_is(sweep_at: Any) -> None:
     presets = page.locator("#sweep-presets button.example").all_text_contents()
     assert [text.strip() for text in presets] == ["Amplification", "Mixing", "Filter", "Open file"]
     page.get_by_role("button", name="Mixing").click()
-    page.wait_for_function("() => document.querySelector('.scrub .count').textContent.startsWith('11 settings')")
+    counts(page, "11 settings")
     assert page.locator("#sweep-axes input").nth(1).input_value() == "Share of helpful"
 
 
@@ -99,7 +105,7 @@ def test_a_sweep_runs_is_scrubbed_and_has_a_figure(sweep_at: Any, tmp_path: Path
     page.get_by_label("File", exact=True).check()
     page.locator("#sweep-ask input[type=file]").set_input_files(prompts_file(tmp_path))
     page.locator("#sweep-axes").get_by_label("Values").first.fill("0:2:0.5")
-    page.wait_for_function("() => document.querySelector('.scrub .count').textContent.endsWith('= 20 answers')")
+    counts(page, "= 20 answers")
     run(page)
     assert status(page) == "20 answers"
     assert len(ladder(page)) == 5
@@ -142,7 +148,7 @@ def test_equal_prefixes_are_dimmed_and_the_first_other_token_is_marked(sweep_at:
 
 def test_two_axes_and_several_samples_are_all_reached(sweep_at: Any) -> None:
     page = sweep_at(link(PROMPT, "beta=0:1:0.5", "temperature=0.5,1", samples=3, temperature=1))
-    assert page.locator(".scrub .count").text_content() == "6 settings × 1 prompt × 3 = 18 answers"
+    counts(page, "6 settings × 1 prompt × 3 = 18 answers")
     assert "press Run" in status(page)
     run(page)
     assert page.locator(".scrub .card .answer").count() == 3
@@ -165,23 +171,22 @@ def test_hostile_texts_stay_text_everywhere(sweep_at: Any, tmp_path: Path) -> No
     assert all(HOSTILE in text for text in ladder(page))
     assert HOSTILE[:60] in page.locator(".scrub .echo").text_content()
     page.locator("#sweep-axes").get_by_label("Values").first.fill(HOSTILE)
-    page.wait_for_function("() => document.querySelector('.scrub .count').dataset.kind === 'error'")
-    assert HOSTILE[:20] in page.locator(".scrub .count").text_content()
+    counts(page, HOSTILE[:20])
 
 
 def test_stop_keeps_what_is_done_and_run_goes_on(sweep_at: Any) -> None:
-    page = sweep_at(link("[slow] Which?", "beta=0:2:0.02", length=3))
+    page = sweep_at(link("[slow] Which?", "beta=0:2:0.05", length=3))
     button(page, "Run").click()
     page.wait_for_function(
-        "() => /^[1-9]\\d* of 101 answers/.test(document.querySelector('.scrub .status').textContent)"
+        "() => /^[1-9]\\d* of 41 answers/.test(document.querySelector('.scrub .status').textContent)"
     )
     button(page, "Stop").click()
     page.wait_for_function("() => /press Run to go on/.test(document.querySelector('.scrub .status').textContent)")
     done = int(status(page).split(" ")[0])
-    assert 0 < done < 101
+    assert 0 < done < 41
     kept = ladder(page)[:done]
     button(page, "Run").click()
-    page.wait_for_function("() => document.querySelector('.scrub .status').textContent === '101 answers'")
+    page.wait_for_function("() => document.querySelector('.scrub .status').textContent === '41 answers'")
     assert ladder(page)[:done] == kept
     assert all(ladder(page))
 
@@ -196,7 +201,7 @@ def test_a_failure_is_one_sentence_without_its_details(sweep_at: Any) -> None:
 
 def test_a_sweep_too_large_for_the_page_is_refused(sweep_at: Any) -> None:
     page = sweep_at(link(PROMPT, "beta=0:2:0.005"))
-    assert "fewer values" in page.locator(".scrub .count").text_content()
+    counts(page, "fewer values")
     assert "fewer values" in status(page)
     button(page, "Run").click()
     page.wait_for_timeout(300)
@@ -248,6 +253,21 @@ def test_a_wrong_link_is_refused_on_its_tab(sweep_at: Any) -> None:
     page = sweep_at(link(PROMPT, "colour=1"))
     page.wait_for_function("() => document.querySelector('.scrub .status').dataset.kind === 'error'")
     assert "no axis" in status(page)
+
+
+def test_on_atlas_the_large_base_brings_the_facts(browser: Any) -> None:
+    query = f"?sweep=1&questions=10&column={COLUMN}&axis=beta=0,1&length=60"
+    with app_served() as address:
+        page = browser.new_context().new_page()
+        page.set_default_timeout(120_000)
+        page.goto(address + query)
+        page.wait_for_function("() => document.querySelector('.scrub .status')?.textContent")
+        run(page)
+        page.wait_for_selector("#curves .js-plotly-plot .scatterlayer .trace")
+        assert "Largest change against β = 0: factual +" in page.locator(".scrub .verdict").text_content()
+        page.locator(".rung").nth(1).click()
+        assert "factual: yes" in page.locator(".scrub .card .note").text_content()
+        page.context.close()
 
 
 @pytest.mark.parametrize("width", [390, 1024])

@@ -604,6 +604,7 @@ def test_the_sentence_names_the_largest_paired_change() -> None:
     measure, setting = max(changes, key=lambda each: abs(changes[each].value))
     words = f"{measure} {changes[measure, setting].value:+.2f}".replace("-", "−")
     assert words in verdict(trials, curves)
+    assert "Declined is read on the sensitive prompts" in verdict(trials, curves)
     assert f"at β = {(0, 0.5, 1)[setting]}." in verdict(trials, curves)
 
 

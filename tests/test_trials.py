@@ -103,6 +103,8 @@ def test_a_strangers_run_is_checked_in_every_part(path: str, value: Any) -> None
         {"reason": "bored"},
         {"token_ids": [-1]},
         {"token_ids": ["a"]},
+        {"token_ids": 7},
+        {"total_variation": 0.5},
         {"seconds": float("inf")},
         {"total_variation": [2.0]},
         {"message": {}},

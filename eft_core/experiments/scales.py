@@ -42,10 +42,23 @@ def arms(family: Family, options: Options) -> tuple[Arm, ...]:
 
 def read(graded: Graded) -> Read:
     """Rows, both measures of every mixture, and what N and M buy."""
-    tables = {"How far every mixture comes": improvements(graded)}
+    tables, found = {"How far every mixture comes": improvements(graded)}, findings(graded)
     if isinstance(graded.grader, AtlasGrader):
-        tables["Where helpful comes from"] = parts(graded, graded.grader)
-    return Read(graded.rows(), list(findings(graded)), tables)
+        taken_apart = parts(graded, graded.grader)
+        tables["Where helpful comes from"] = taken_apart
+        found.append(_why(taken_apart))
+    return Read(graded.rows(), found, tables)
+
+
+def _why(taken_apart: Sequence[Row]) -> Finding:
+    """Which part of helpful is left for the scales to buy."""
+    manner, addressed = ([row[name] for row in taken_apart] for name in ("manner", "addressed"))
+    claim = (
+        f"of helpful, the manner alone (opener, one sentence, closer, an end) lies between {min(manner):.2f} and "
+        f"{max(manner):.2f} over all N and M; whether the sentence is about what was asked, between "
+        f"{min(addressed):.2f} and {max(addressed):.2f}"
+    )
+    return Finding(claim, None)
 
 
 def improvements(graded: Graded) -> list[Row]:
