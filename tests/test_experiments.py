@@ -364,9 +364,13 @@ def test_a_judge_is_not_paid_without_consent(
         given = ["amplification", "--family", "llama", "--items", "2", "--max-new-tokens", "6"]
         monkeypatch.setattr("sys.stdin", io.StringIO(""))
         assert main(given) == 2
-        assert "add --yes" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "add --yes" in told
+        assert "at most" in told  # the cost comes first
         assert not server.questions
         assert main([*given, "--yes"]) == 0
+        told = capsys.readouterr().err
+        assert "prompt and" in told  # tokens, once the answers are there
         assert server.questions
         monkeypatch.delenv("EFT_JUDGE_MODEL")
         assert main(given) == 2

@@ -106,12 +106,14 @@ def judge_of(settings: Settings) -> Judge | None:
 def _one(
     name: str, session: Any, asked: Options, judge: Judge | None, options: argparse.Namespace, command: str
 ) -> Document:
-    from eft_core.experiments.conduct import conducted, prepared, timed
+    from eft_core.experiments.conduct import conducted, most_calls, prepared, timed
 
     if name == "speculation":
         return _told(timed(session, command, options.runs), name, options.yes)
     ready = prepared(name, session, asked, judge)
     print(f"{name}: {len(ready.trials):,} answers; graded by {ready.graded_by}", file=sys.stderr)
+    if calls := most_calls(ready):
+        print(f"the judge gets at most {calls:,} calls; those kept from before are not made again", file=sys.stderr)
     if ready.judge is not None and not options.yes and not sys.stdin.isatty():
         raise ValueError("a judge costs money: add --yes to agree to what it is asked.")
     return _told(conducted(ready, session, command, options.runs), name, options.yes)

@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -145,12 +146,12 @@ def conducted(
     read = ready.experiment.read(graded)
     if ready.experiment.look is not None:
         read = replace(read, tables={**read.tables, **ready.experiment.look(session, graded)})
-    about = About(
+    about = _about(
+        session,
+        command,
+        time.perf_counter() - began,
         title=ready.experiment.title,
         question=ready.experiment.question,
-        command=command,
-        date=datetime.date.today().isoformat(),
-        machine=machine.description(session.models.device, session.dtype),
         prompts=ready.prompts.source,
         grader=ready.graded_by,
         seed=ready.trials.settings[0].sampling.seed,
@@ -158,9 +159,15 @@ def conducted(
         samples=ready.trials.samples,
         items=len(ready.trials.items),
         answers=len(ready.trials),
-        seconds=round(time.perf_counter() - began, 1),
     )
-    return document(ready.experiment.name, session.family.name, versions(), read, asdict(about))
+    return document(ready.experiment.name, session.family.name, versions(), read, about)
+
+
+def _about(session: Session, command: str, seconds: float, **rest: Any) -> dict[str, Any]:
+    """What a document says of how it was measured; `rest` are the experiment's own fields of `About`."""
+    described = machine.description(session.models.device, session.dtype)
+    today = datetime.date.today().isoformat()
+    return asdict(About(command=command, date=today, machine=described, seconds=round(seconds, 1), **rest))
 
 
 def _scores(
@@ -199,12 +206,12 @@ def timed(session: Session, command: str, folder: Path | None = None) -> Generat
             except StopIteration as ended:
                 read = ended.value
                 break
-    about = About(
+    about = _about(
+        session,
+        command,
+        time.perf_counter() - began,
         title=SPECULATION_TITLE,
         question=SPECULATION_QUESTION,
-        command=command,
-        date=datetime.date.today().isoformat(),
-        machine=machine.description(session.models.device, session.dtype),
         prompts="the benchmark's prompts",
         grader="the clock, in paired rounds",
         seed=0,
@@ -212,6 +219,5 @@ def timed(session: Session, command: str, folder: Path | None = None) -> Generat
         samples=1,
         items=ROUNDS,
         answers=len(read.rows) * ROUNDS,
-        seconds=round(time.perf_counter() - began, 1),
     )
-    return document("speculation", session.family.name, versions(), read, asdict(about))
+    return document("speculation", session.family.name, versions(), read, about)
