@@ -165,6 +165,10 @@ class Settings:
 
     `data_dir` is where runs and judgements are kept. `judge_url` is the address of an OpenAI-compatible server that
     judges answers, `judge_prices` US$ for a million prompt and completion tokens; without it nothing is judged.
+
+    `database_url` is a PostgreSQL for the judgements in the stead of a file in `data_dir`; `backup` a folder, or
+    `hf://datasets/OWNER/NAME`, that gets every row too. Organisers of campaigns sign in by `organiser_password`, or by
+    a Hugging Face account of `organisers`.
     """
 
     family: str = "atlas"
@@ -179,6 +183,10 @@ class Settings:
     judge_model: str | None = None
     judge_key: str = field(default="", repr=False)
     judge_prices: tuple[float, float] | None = None
+    database_url: str = field(default="", repr=False)
+    backup: str = ""
+    organiser_password: str = field(default="", repr=False)
+    organisers: tuple[str, ...] = ()
 
     @property
     def data_folder(self) -> Path:
@@ -188,7 +196,8 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Settings from EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB, EFT_THREADS, EFT_FORWARD,
-        EFT_DATA_DIR, EFT_JUDGE_URL, EFT_JUDGE_MODEL, EFT_JUDGE_KEY and EFT_JUDGE_PRICES ("0.15,0.6")."""
+        EFT_DATA_DIR, EFT_JUDGE_URL, EFT_JUDGE_MODEL, EFT_JUDGE_KEY, EFT_JUDGE_PRICES ("0.15,0.6"), EFT_DATABASE_URL,
+        EFT_BACKUP, EFT_ORGANISER_PASSWORD and EFT_ORGANISERS (names with commas)."""
         memory, threads = environ.get("EFT_MEMORY_GB"), environ.get("EFT_THREADS")
         try:
             return cls(
@@ -204,6 +213,10 @@ class Settings:
                 judge_model=environ.get("EFT_JUDGE_MODEL"),
                 judge_key=environ.get("EFT_JUDGE_KEY", ""),
                 judge_prices=_prices(environ.get("EFT_JUDGE_PRICES")),
+                database_url=environ.get("EFT_DATABASE_URL", ""),
+                backup=environ.get("EFT_BACKUP", ""),
+                organiser_password=environ.get("EFT_ORGANISER_PASSWORD", ""),
+                organisers=tuple(name.strip() for name in environ.get("EFT_ORGANISERS", "").split(",") if name.strip()),
             )
         except ValueError as error:
             raise ValueError(f"EFT_MEMORY_GB and EFT_THREADS must be numbers: {error}.") from error

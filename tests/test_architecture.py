@@ -12,9 +12,13 @@ CORE = ROOT / "eft_core"
 
 # Who stands before whom. A module imports only from those before it.
 FLOW = (
+    "software",
     "checks",
     "policy",
     "config",
+    "schema",
+    "database",
+    "storage",
     "trace",
     "events",
     "intervals",
@@ -65,6 +69,7 @@ FLOW = (
     "narrator",
     "session",
     "running",
+    "answering",
     "sweep",
     "cases",
     "failures",
@@ -121,13 +126,24 @@ def test_the_first_modules_import_next_to_nothing_of_ours() -> None:
     assert ours(CORE / "trace.py") == {"policy"}
 
 
+def test_storage_knows_neither_models_nor_decoding() -> None:
+    assert ours(CORE / "schema.py") == set()
+    assert ours(CORE / "database.py") <= {"schema"}
+    assert ours(CORE / "storage.py") == {"config", "database", "schema"}
+    for file in (CORE / "ratings").glob("*.py"):
+        assert ours(file) <= {*TORCH_FREE, "ratings", "experiments"}, file
+
+
 @pytest.mark.parametrize("file", sorted(CORE.rglob("*.py")), ids=lambda file: str(file.relative_to(CORE)))
 def test_the_core_knows_no_page(file: Path) -> None:
     roots = {name.split(".")[0] for name in imports(file)}
     assert not roots & {"gradio", "gradio_client", "components", "app"}
 
 
-@pytest.mark.parametrize("name", ["eft_core", *(f"eft_core.{module}" for module in TORCH_FREE)])
+RATINGS = [f"eft_core.ratings.{file.stem}" for file in sorted((CORE / "ratings").glob("*.py")) if file.stem[0] != "_"]
+
+
+@pytest.mark.parametrize("name", ["eft_core", *(f"eft_core.{module}" for module in TORCH_FREE), *RATINGS])
 def test_light_modules_load_neither_torch_nor_transformers(name: str) -> None:
     code = f"import sys, {name}; print([m for m in ('torch', 'transformers', 'gradio') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

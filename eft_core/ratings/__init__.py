@@ -1,0 +1,1 @@
+"""Human ratings: campaigns, blind comparisons, judgements, statistics, files. Loads neither torch nor gradio."""

@@ -1,0 +1,125 @@
+"""Judgements as statistics read them (`votes.Votes`), from the database: what stands, and whose answers they are."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, select
+
+from eft_core.policy import Policy
+from eft_core.ratings.latest import standing
+from eft_core.ratings.votes import COLUMNS, POLICY_COLUMNS, Votes
+from eft_core.schema import campaigns, comparisons, exclusions, generations, ratings
+from eft_core.storage import Storage
+
+_OUTCOMES = {("left", False): "first", ("right", False): "second", ("left", True): "second", ("right", True): "first"}
+
+
+def votes(storage: Storage, chosen: Sequence[str] | None = None) -> Votes:
+    """All judgements that stand, or those of the `chosen` campaigns. 100,000 take about a second."""
+    with storage.reading() as connection:
+        rows = _rows(connection, chosen)
+        if rows.empty:
+            return Votes.empty()
+        answers = _answers(connection, set(rows["campaign"]))
+        reveals = _revealing(connection)
+        out = connection.execute(
+            select(exclusions.c.campaign, exclusions.c.annotator).where(exclusions.c.lifted.is_(None))
+        ).all()
+    keys, policies = _policies(answers)
+    table = rows[["rating", "comparison", "campaign", "item", "annotator", "kind"]].copy()
+    # who was told whose answer it was, and then judged again, was not blind any more
+    table["blind"] = rows["blind"] & ~(rows["campaign"].isin(reveals) & (rows["turn"] > 1))
+    table["verdict"] = rows["verdict"]
+    pairs = zip(rows["verdict"], rows["flipped"], strict=True)
+    table["outcome"] = [_OUTCOMES.get((verdict, bool(flipped)), verdict) for verdict, flipped in pairs]
+    table["strength"] = rows["strength"].astype("float64")
+    for side in ("first", "second"):
+        table[side] = rows[side].map(keys)
+        table[f"{side}_tokens"] = rows[side].map(answers["tokens"]).astype("float64")
+    for name, values in _scales(rows).items():
+        table[name] = values
+    table["seconds"] = rows["seconds"].astype("float64")
+    table["created"] = pd.to_datetime(rows["created"], utc=True).astype("datetime64[us, UTC]")
+    taken = pd.MultiIndex.from_tuples([tuple(row) for row in out], names=["campaign", "annotator"])
+    table["excluded"] = pd.MultiIndex.from_frame(rows[["campaign", "annotator"]]).isin(taken) if out else False
+    return Votes(table[list(COLUMNS)].astype(COLUMNS), policies)
+
+
+def _rows(connection: Connection, chosen: Sequence[str] | None) -> pd.DataFrame:
+    """The latest row of every comparison, unless it takes the judgement back."""
+    said = ("verdict", "strength", "scales", "seconds", "created", "turn", "comparison")
+    given = ("campaign", "item", "annotator", "kind", "blind", "flipped", "first", "second")
+    columns = [*(ratings.c[name] for name in said), *(comparisons.c[name] for name in given)]
+    query = standing(ratings.c.id.label("rating"), *columns)
+    if chosen is not None:
+        query = query.where(comparisons.c.campaign.in_(chosen))
+    result = connection.execute(query.order_by(ratings.c.created, ratings.c.id))
+    return pd.DataFrame(result.all(), columns=list(result.keys()))
+
+
+def _answers(connection: Connection, chosen: set[str]) -> pd.DataFrame:
+    """Answers by id: family, label, policy, sampling, tokens."""
+    of_answer = ("id", "family", "label", "policy", "sampling", "tokens")
+    shown = comparisons.c.campaign.in_(sorted(chosen))
+    ids = select(comparisons.c.first).where(shown).union(select(comparisons.c.second).where(shown))
+    query = select(*(generations.c[name] for name in of_answer)).where(generations.c.id.in_(ids))
+    rows = connection.execute(query.order_by(generations.c.created)).all()
+    return pd.DataFrame(rows, columns=list(of_answer)).set_index("id")
+
+
+def _revealing(connection: Connection) -> set[str]:
+    """Campaigns that tell after the vote whose answers they were."""
+    rows = connection.execute(select(campaigns.c.id, campaigns.c.plan)).all()
+    return {row.id for row in rows if row.plan.get("reveal") or row.plan.get("free")}
+
+
+def _policies(answers: pd.DataFrame) -> tuple[dict[str, str], pd.DataFrame]:
+    """The key of each answer's policy ("" for written ones), and the policies by key."""
+    keys: dict[str, str] = {}
+    found: dict[str, dict[str, Any]] = {}
+    known: dict[str, str] = {}
+    for number, family, label, policy, sampling in answers[["family", "label", "policy", "sampling"]].itertuples():
+        if policy is None:
+            keys[number] = ""
+            continue
+        text = json.dumps([family, policy, {**(sampling or {}), "seed": None}], sort_keys=True)
+        if text not in known:
+            known[text] = hashlib.sha256(text.encode()).hexdigest()[:16]
+            found[known[text]] = about(family, label, policy)
+        keys[number] = known[text]
+    table = pd.DataFrame.from_dict(found, orient="index", columns=list(POLICY_COLUMNS)).astype(POLICY_COLUMNS)
+    return keys, table.rename_axis("key")
+
+
+def about(family: str, label: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A policy as a row of `Votes.policies`."""
+    policy = Policy.from_dict(dict(values))
+    active = [(name, weight) for name, weight in policy.pairs if weight]
+    return {
+        "label": label or policy.formula(),
+        "formula": policy.formula(),
+        "family": family,
+        "pretrain": policy.pretrain,
+        "finetune": policy.finetune or "",
+        "behaviours": ", ".join(name for name, _ in active),
+        "weights": ", ".join(f"{weight:g}" for _, weight in active),
+        "amplification": policy.amplification,
+        "nucleus": float("nan") if policy.nucleus is None else policy.nucleus,
+    }
+
+
+def _scales(rows: pd.DataFrame) -> dict[str, list[float]]:
+    """The marks of 1 to 5, by answer and not by side."""
+    names = ("helpfulness", "factuality", "harmlessness")
+    nothing = float("nan")
+    columns: dict[str, list[float]] = {f"{side}_{name}": [] for side in ("first", "second") for name in names}
+    for scales, flipped in zip(rows["scales"], rows["flipped"], strict=True):
+        sides = ("right", "left") if flipped else ("left", "right")
+        for answer, side in zip(("first", "second"), sides, strict=True):
+            marks = scales.get(side) if scales else None
+            for name in names:
+                columns[f"{answer}_{name}"].append(marks.get(name, nothing) if marks else nothing)
+    return columns

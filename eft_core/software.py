@@ -1,0 +1,4 @@
+"""Which EFT Lab this is. First in the flow."""
+
+VERSION = "0.5.0"
+SOFTWARE = f"eft-lab {VERSION}"
