@@ -1,8 +1,9 @@
 """EFT Lab's web page: `python app.py` serves it on http://127.0.0.1:7860. Wiring only.
 
 GRADIO_SERVER_NAME and GRADIO_SERVER_PORT move it; EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB,
-EFT_THREADS and EFT_FORWARD decide what it runs. Nothing reaches any other host, but for Hub checkpoints that a family
-names.
+EFT_THREADS and EFT_FORWARD decide what it runs; EFT_DATA_DIR, EFT_DATABASE_URL and EFT_BACKUP where judgements are
+kept, EFT_ORGANISER_PASSWORD and EFT_ORGANISERS who may ask for them. Nothing reaches any other host, but for what these
+name.
 """
 
 import os
@@ -23,6 +24,9 @@ from components.header import header, source_link
 from components.inspect_tab import inspect_tab
 from components.inspecting import Inspector
 from components.models import models_tab
+from components.rate_tab import rate_tab
+from components.rating import Rater
+from components.ratings import Ratings
 from components.results import Results
 from components.results_tab import results_tab
 from components.sweep_tab import sweep_tab
@@ -30,9 +34,10 @@ from components.sweeping import Sweeper
 from components.theme import theme
 from eft_core.config import Settings
 from eft_core.session import Session
+from eft_core.storage import Unavailable
 
 
-def build(session: Session, example: Path = ASSETS / "example.json") -> gr.Blocks:
+def build(session: Session, ratings: Ratings, example: Path = ASSETS / "example.json") -> gr.Blocks:
     """The page on one session, which serves all visitors; no weights are loaded.
 
     `example` is its first paint, and the folder `reports` beside it that of Results.
@@ -47,6 +52,8 @@ def build(session: Session, example: Path = ASSETS / "example.json") -> gr.Block
                 inspect_tab(tabs, inspecting, compared, Inspector(handlers))
             with gr.Tab("Sweep", id="sweep") as sweeping:
                 sweep_tab(page, tabs, sweeping, compared, Sweeper(handlers))
+            with gr.Tab("Rate", id="rate"):
+                rate_tab(page, tabs, Rater(ratings.desk, session.family.name, handlers.latest.of))
             with gr.Tab("Results", id="results") as measuring:
                 results_tab(measuring, Results(handlers, example.parent / "reports"))
             with gr.Tab("Models", id="models"):
@@ -61,7 +68,7 @@ def launch_options() -> dict[str, Any]:
     """How the page is served, for `main` and for tests."""
     return {
         "theme": theme(),
-        "css_paths": [ASSETS / f"{name}.css" for name in ("palette", "style", "strip", "sweep", "results")],
+        "css_paths": [ASSETS / f"{name}.css" for name in ("palette", "style", "strip", "sweep", "rate", "results")],
         "footer_links": ["api"],
         "run_history": False,
         "enable_monitoring": False,
@@ -75,10 +82,17 @@ def launch_options() -> dict[str, Any]:
 
 def main() -> None:
     """Print the address and serve until interrupted."""
-    page = build(Session(Settings.from_environment()))
+    session = Session(Settings.from_environment())
+    try:
+        ratings = Ratings.opened(session)
+    except (ValueError, Unavailable) as error:
+        raise SystemExit(f"EFT Lab cannot keep judgements: {error}") from error
+    page = build(session, ratings)
     _, address, _ = page.launch(**launch_options(), quiet=True, prevent_thread_lock=True)
+    ratings.ahead.start()
     print(f"EFT Lab: {address}", flush=True)
     page.block_thread()
+    ratings.close()
 
 
 if __name__ == "__main__":

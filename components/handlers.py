@@ -27,13 +27,14 @@ from components.inputs import (
     check_tokens,
     number,
 )
+from components.latest import Latest
 from components.lines import layout, line, lines, opening, settings_mark
 from components.links import Link, decode, encode
 from components.panel import DECODING_CONTROLS, decoding_showing, showing
 from components.records import Records
 from components.runs import Runs
 from eft_core.config import Request, Row
-from eft_core.events import Queued
+from eft_core.events import Done, Queued
 from eft_core.families import Family
 from eft_core.session import Session
 
@@ -63,6 +64,7 @@ class Handlers:
     session: Session
     family: Family
     runs: Runs = field(default_factory=Runs)
+    latest: Latest = field(default_factory=Latest)
 
     def edit(self, columns: Columns, *controls: Any) -> list[Any]:
         """The selected column as the panel says. Policy controls are updated only where the size changed."""
@@ -162,10 +164,13 @@ class Handlers:
         # An address carries no branches: it would not fit, and they are of one prompt.
         query = encode(Link(prompt, tuple((c.label, c.policy) for c in columns.items if not c.given(prompt)), how))
         text = opening(name, prompt, chosen, self.family, settings_mark(how), query, joins=joins)
-        with self.runs.under_way(request.session_hash or name) as stop:
+        visitor, labels = request.session_hash or name, [title_of(c, self.family) for c in chosen]
+        with self.runs.under_way(visitor) as stop:
             try:
-                for added in self._told(asked_for, tuple(c.key for c in chosen), stop):
+                for added, ended in self._told(asked_for, tuple(c.key for c in chosen), stop):
                     text += added
+                    if ended is not None:
+                        self.latest.keep(visitor, name, self.family, asked_for, labels, ended.answers)
                     yield text
                 if stop.is_set():
                     text += line("stopped")
@@ -177,16 +182,17 @@ class Handlers:
         """Stop all comparisons of this page; they end within 100 ms."""
         self.runs.stop(request.session_hash or "")
 
-    def _told(self, request: Request, keys: tuple[int, ...], stop: Any) -> Iterator[str]:
-        """The memory plan, then what the session says, as lines."""
-        yield line("plan", text=str(self.session.plan(request)))
+    def _told(self, request: Request, keys: tuple[int, ...], stop: Any) -> Iterator[tuple[str, Done | None]]:
+        """The memory plan, then what the session says, as lines; with the last, all that was answered."""
+        yield line("plan", text=str(self.session.plan(request))), None
         rows, place, records = (RowAnswer(),) * len(keys), None, Records(self.session.token_texts, keys)
         for batch in batches(lambda: self.session.stream(request), stop):
             news = [event for event in batch if not isinstance(event, Queued) or event != place]
             place = next((event for event in reversed(news) if isinstance(event, Queued)), place)
             before, rows = rows, advance(rows, news)
-            yield lines(news, keys, rows, before, records.lines(news))
-        yield records.rest()  # of a run that was stopped
+            ended = next((event for event in news if isinstance(event, Done)), None)
+            yield lines(news, keys, rows, before, records.lines(news)), ended
+        yield records.rest(), None  # of a run that was stopped
 
     def _laid_out(self, columns: Columns, decoding: tuple[Any, ...], notice: str = "", only: int | None = None) -> Any:
         try:

@@ -22,6 +22,8 @@ from eft_core.events import Answer, RowFinished
 from eft_core.families import Family
 from eft_core.ratings.campaign import Contender, Plan
 from eft_core.ratings.free import Said, Shown, generation
+from eft_core.ratings.lots import all_written
+from eft_core.ratings.studies import study_of
 from eft_core.schema import campaigns, generations, items
 from eft_core.session import Session
 from eft_core.storage import Storage, Unavailable
@@ -29,6 +31,7 @@ from eft_core.storage import Storage, Unavailable
 log = logging.getLogger(__name__)
 BATCH = 12  # rows; more would make a visitor who comes wait longer
 _PAUSE = 0.2  # seconds between two looks for something to do, when somebody waits
+_LOOK = 2.0  # seconds between two looks when there was nothing to do
 _RETRY = 10.0  # seconds after a failure that may pass
 _TRIES = 3
 
@@ -50,11 +53,12 @@ class Lacking:
 def lacking(storage: Storage, family: str, most: int) -> list[Lacking]:
     """The first answers that running campaigns of a family lack, of one campaign, item by item."""
     with storage.reading() as connection:
-        running = select(campaigns).where(campaigns.c.family == family, campaigns.c.state == "running")
+        running = select(campaigns.c.id).where(campaigns.c.family == family, campaigns.c.state == "running")
         for row in connection.execute(running.order_by(campaigns.c.created)):
-            if row.plan.get("free"):
+            study = study_of(connection, row.id)
+            if study.plan is None or all_written(connection, study):
                 continue
-            plan = Plan.from_dict(row.plan)
+            plan = study.plan
             here = (items.c.campaign == row.id, items.c.gold.is_(None))
             joined = select(generations.c.item, generations.c.place).join(items, generations.c.item == items.c.id)
             there = {tuple(each) for each in connection.execute(joined.where(*here))}
@@ -145,7 +149,8 @@ class Ahead:
     def stop(self) -> None:
         self._stopped.set()
         self._news.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -156,7 +161,7 @@ class Ahead:
                 self._stopped.wait(_RETRY)
                 busy = True
             if not busy:
-                self._news.wait(60.0)
+                self._news.wait(_LOOK)
                 self._news.clear()
 
     def _step(self) -> bool:

@@ -15,10 +15,12 @@ from sqlalchemy import Connection, Table, delete, exc, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from eft_core.config import Settings
-from eft_core.database import PATIENCE, Unavailable, begun, engine_of, migrate, reason
+from eft_core.database import Unavailable, begun, engine_of, migrate, reason
 from eft_core.schema import UtcTime, comparisons, exclusions, generations, items, new_key, now, ratings
 from eft_core.schema import annotators as annotators_table
 
+# Seconds that a writer waits for those of this process, whose transactions take milliseconds.
+_QUEUE = 15
 Line = tuple[str, dict[str, Any]]
 
 
@@ -110,7 +112,7 @@ class Storage:
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """One write transaction. When the block has ended without an error, it is on the disk, and in the log."""
-        if not self._writing.acquire(timeout=PATIENCE):
+        if not self._writing.acquire(timeout=_QUEUE):
             raise Unavailable("the database is busy: try again in a moment.")
         try:
             with self._told(), begun(self.engine) as connection:

@@ -125,13 +125,14 @@ def served(families_file: str, example: Path) -> Iterator[str]:
 
 
 @contextmanager
-def app_served() -> Iterator[str]:
-    """The address of `python app.py`, as the README starts it, on a free port."""
+def app_served(data: str = "", **variables: str) -> Iterator[str]:
+    """The address of `python app.py`, as the README starts it, on a free port; `data` is the folder of its data."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    kept = tempfile.mkdtemp()  # no test looks at the user's own runs
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "EFT_DEVICE": "cpu", "EFT_DATA_DIR": kept}
+    kept = tempfile.mkdtemp()  # no test looks at the user's own data
+    own = {"GRADIO_SERVER_PORT": str(port), "EFT_DEVICE": "cpu", "EFT_DATA_DIR": data or kept}
+    environment = os.environ | own | variables
     process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     try:
@@ -148,13 +149,16 @@ def app_served() -> Iterator[str]:
 def main(families_file: str, example: str) -> None:
     """Serve until terminated; the first line of output is the address."""
     from app import build, launch_options
+    from components.ratings import Ratings
     from eft_core.config import Settings
     from eft_core.session import Session
 
     kept = str(Path(example).parent / "data")  # a test's own: runs are kept there
     session = odd(Session(Settings(families_file=families_file, device="cpu", threads=1, data_dir=kept), "llama"))
-    page = build(session, Path(example))
+    ratings = Ratings.opened(session)
+    page = build(session, ratings, Path(example))
     _, address, _ = page.launch(**launch_options(), quiet=True, prevent_thread_lock=True)
+    ratings.ahead.start()
     print(address, flush=True)
     page.block_thread()
 

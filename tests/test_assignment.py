@@ -12,13 +12,13 @@ from eft_core.ratings.assignment import GAP, Given, Offer, Pair, Stock, offers, 
 PAIRS = ((0, 1), (0, 2), (1, 2))
 
 
-def stock(count: int, golds: int = 0) -> Stock:
+def stock(count: int, golds: int = 0, target: int = 2) -> Stock:
     pairs = [
-        Pair(f"item{item}", item, places, f"{item}-{places[0]}", f"{item}-{places[1]}")
+        Pair(f"item{item}", places, f"{item}-{places[0]}", f"{item}-{places[1]}", target)
         for item in range(count)
         for places in PAIRS
     ]
-    known = [Pair(f"gold{item}", 900 + item, (0, 1), f"g{item}-0", f"g{item}-1") for item in range(golds)]
+    known = [Pair(f"gold{item}", (0, 1), f"g{item}-0", f"g{item}-1", 0) for item in range(golds)]
     return Stock(tuple(pairs), tuple(known))
 
 
@@ -44,14 +44,14 @@ def all_of(plan, stock, annotators: int, lot: int = 5, most: int = 10_000) -> di
 
 
 def test_every_pair_of_every_item_gets_its_target_and_no_more() -> None:
-    found = all_of(plan_of(target=3), stock(7), annotators=5)
+    found = all_of(plan_of(), stock(7, target=3), annotators=5)
     counts = Counter((each.first, each.second) for mine in found.values() for each in mine)
     assert set(counts.values()) == {3}
     assert len(counts) == 21
 
 
 def test_nobody_judges_the_same_pair_twice() -> None:
-    for mine in all_of(plan_of(target=5), stock(4), annotators=5).values():
+    for mine in all_of(plan_of(), stock(4, target=5), annotators=5).values():
         assert len({(each.first, each.second) for each in mine}) == len(mine) == 12
 
 
@@ -66,7 +66,7 @@ def test_overlap_is_the_share_of_items_that_get_the_target() -> None:
 
 
 def test_pairs_of_policies_stay_balanced_on_the_way() -> None:
-    made = offers(plan_of(target=1), stock(30), {}, [], "a0", 1, 12)
+    made = offers(plan_of(), stock(30, target=1), {}, [], "a0", 1, 12)
     counts = Counter((each.first[-1], each.second[-1]) for each in made)
     assert set(counts.values()) == {4}
 
@@ -79,7 +79,7 @@ def test_an_annotator_gets_new_prompts_first() -> None:
 def test_what_was_judged_least_comes_first() -> None:
     here = stock(5)
     counts = {(pair.first, pair.second): 1 for pair in here.pairs if pair.item != "item3"}
-    made = offers(plan_of(target=2), here, counts, [], "a0", 1, 1)
+    made = offers(plan_of(), here, counts, [], "a0", 1, 1)
     assert made[0].item == "item3"
 
 
@@ -94,7 +94,7 @@ def test_sides_are_fair_and_can_be_drawn_again() -> None:
 
 
 def test_repeats_swap_the_sides_of_a_comparison_that_is_far_enough_back() -> None:
-    mine = all_of(plan_of(target=1, repeats=0.3, seed=3), stock(20), annotators=1)["a0"]
+    mine = all_of(plan_of(repeats=0.3, seed=3), stock(20), annotators=1)["a0"]
     again = [each for each in mine if each.kind == "repeat"]
     by_id = {each.id: each for each in mine}
     # each of 60 ordinary ones is followed by repeats in 3 of 10 places: five standard deviations
@@ -109,7 +109,7 @@ def test_repeats_swap_the_sides_of_a_comparison_that_is_far_enough_back() -> Non
 
 
 def test_gold_items_come_in_their_share_and_once() -> None:
-    mine = all_of(plan_of(target=1, golds=0.2, seed=1), stock(30, golds=6), annotators=1)["a0"]
+    mine = all_of(plan_of(golds=0.2, seed=1), stock(30, golds=6), annotators=1)["a0"]
     golds = [each for each in mine if each.kind == "gold"]
     assert len(golds) == len({each.item for each in golds}) == 6
 

@@ -16,13 +16,13 @@ GAP = 5
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two answers (ids of generations) to an item, by their contenders' numbers."""
+    """Two answers (ids of generations) to an item, by their contenders' numbers, and how often they are judged."""
 
     item: str
-    item_place: int
     places: tuple[int, int]
     first: str
     second: str
+    wanted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def offers(
 
     A repeat or a gold item comes by chance in its share of places, where there is one that was not yet."""
     before, made = list(given), list[Offer]()
-    open_pairs = _Open(plan, stock.pairs, counts, given)
+    open_pairs = _Open(stock.pairs, counts, given)
     golds = [pair for pair in stock.golds if not any(each.first == pair.first for each in given)]
     number = max((each.number for each in given), default=0)
     for _ in range(lot):
@@ -142,19 +142,16 @@ def _repeated(before: Sequence[Given], number: int, chance: random.Random) -> Gi
 class _Open:
     """Pairs that still want judgements and that the annotator was not given; taken one by one."""
 
-    def __init__(
-        self, plan: Plan, pairs: Sequence[Pair], counts: Mapping[tuple[str, str], int], given: Sequence[Given]
-    ) -> None:
+    def __init__(self, pairs: Sequence[Pair], counts: Mapping[tuple[str, str], int], given: Sequence[Given]) -> None:
         mine = {(each.first, each.second) for each in given}
         self._counts = counts
         self._by_pair = Counter[tuple[int, int]]()
         self._seen = Counter(each.item for each in given)
-        full = {place: wanted(plan, place) for place in {pair.item_place for pair in pairs}}
         self._pairs = list[Pair]()
         for pair in pairs:
             count = counts.get((pair.first, pair.second), 0)
             self._by_pair[pair.places] += count
-            if count < full[pair.item_place] and (pair.first, pair.second) not in mine:
+            if count < pair.wanted and (pair.first, pair.second) not in mine:
                 self._pairs.append(pair)
 
     def take(self, chance: random.Random) -> Pair | None:

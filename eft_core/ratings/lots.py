@@ -71,7 +71,8 @@ def _stock_of(study: Study, rows: Sequence[Any]) -> Stock:
         for first, second in ((0, 1),) if gold else study.plan.pairs if study.plan else ():
             one, other = answers.get(first), answers.get(second)
             if one and other and one.text != other.text:
-                pair = Pair(one.item, one.item_place, (first, second), one.id, other.id)
+                often = wanted(study.plan, one.item_place) if study.plan else 0
+                pair = Pair(one.item, (first, second), one.id, other.id, often)
                 (golds if gold else pairs).append(pair)
     return Stock(tuple(pairs), tuple(golds))
 

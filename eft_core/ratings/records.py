@@ -5,10 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Text, cast, select
 
 from eft_core.policy import Policy
+from eft_core.ratings.judgement import SCALES
 from eft_core.ratings.latest import standing
 from eft_core.ratings.votes import COLUMNS, POLICY_COLUMNS, Votes
 from eft_core.schema import campaigns, comparisons, exclusions, generations, ratings
@@ -50,14 +52,18 @@ def votes(storage: Storage, chosen: Sequence[str] | None = None) -> Votes:
 
 def _rows(connection: Connection, chosen: Sequence[str] | None) -> pd.DataFrame:
     """The latest row of every comparison, unless it takes the judgement back."""
-    said = ("verdict", "strength", "scales", "seconds", "created", "turn", "comparison")
+    said = ("verdict", "strength", "seconds", "created", "turn", "comparison")
     given = ("campaign", "item", "annotator", "kind", "blind", "flipped", "first", "second")
     columns = [*(ratings.c[name] for name in said), *(comparisons.c[name] for name in given)]
     query = standing(ratings.c.id.label("rating"), *columns)
     if chosen is not None:
         query = query.where(comparisons.c.campaign.in_(chosen))
     result = connection.execute(query.order_by(ratings.c.created, ratings.c.id))
-    return pd.DataFrame(result.all(), columns=list(result.keys()))
+    names, values = list(result.keys()), list(zip(*result, strict=True))
+    table = pd.DataFrame(dict(zip(names, values or [()] * len(names), strict=True)))
+    # few judgements have marks, and reading them is slow
+    marked = select(ratings.c.id, ratings.c.scales).where(cast(ratings.c.scales, Text) != "{}")
+    return table.assign(scales=table["rating"].map(dict(connection.execute(marked).all())))
 
 
 def _answers(connection: Connection, chosen: set[str]) -> pd.DataFrame:
@@ -111,15 +117,13 @@ def about(family: str, label: str, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _scales(rows: pd.DataFrame) -> dict[str, list[float]]:
-    """The marks of 1 to 5, by answer and not by side."""
-    names = ("helpfulness", "factuality", "harmlessness")
-    nothing = float("nan")
-    columns: dict[str, list[float]] = {f"{side}_{name}": [] for side in ("first", "second") for name in names}
-    for scales, flipped in zip(rows["scales"], rows["flipped"], strict=True):
+def _scales(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The marks of 1 to 5, by answer and not by side; nan where there are none."""
+    columns = {f"{side}_{name}": np.full(len(rows), np.nan) for side in ("first", "second") for name in SCALES}
+    marked = np.flatnonzero(rows["scales"].notna())
+    for number, scales, flipped in zip(marked, rows["scales"].iloc[marked], rows["flipped"].iloc[marked], strict=True):
         sides = ("right", "left") if flipped else ("left", "right")
         for answer, side in zip(("first", "second"), sides, strict=True):
-            marks = scales.get(side) if scales else None
-            for name in names:
-                columns[f"{answer}_{name}"].append(marks.get(name, nothing) if marks else nothing)
+            for name, mark in scales.get(side, {}).items():
+                columns[f"{answer}_{name}"][number] = mark
     return columns

@@ -1,0 +1,68 @@
+"""All that the page needs to collect judgements: the database with its backup, its desk and its office, and the thread
+that writes answers ahead."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eft_core.answering import Ahead
+from eft_core.ratings.desk import Desk
+from eft_core.ratings.office import Office, Summary
+from eft_core.ratings.records import votes
+from eft_core.ratings.restoring import backup_of, restore
+from eft_core.ratings.votes import Votes
+from eft_core.session import Session
+from eft_core.storage import Storage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Judgements on one database, for one session's page."""
+
+    storage: Storage
+    desk: Desk
+    office: Office
+    ahead: Ahead
+
+    @classmethod
+    def opened(cls, session: Session) -> "Ratings":
+        """Open the database that the settings name, once all that the backup has is back in it.
+
+        ValueError for settings that cannot be, `Unavailable` for a database or a backup that cannot be reached."""
+        backup = backup_of(session.settings)
+        storage = Storage.of(session.settings)
+        if backup is not None:
+            log.info("%s", restore(storage, backup))
+            storage.log = backup
+        return cls(storage, Desk(storage), Office(storage), Ahead(storage, session))
+
+    def close(self) -> None:
+        """End the thread, if it runs, and close the database."""
+        self.ahead.stop()
+        self.storage.close()
+
+    def campaigns(self, organiser: bool) -> list[tuple[str, str]]:
+        """Campaigns whose results may be seen, as (id, title). No running one's by raters, unless it says so: what
+        others think would sway them."""
+        return [(each.id, each.title) for each in self.office.campaigns() if organiser or _is_open(each)]
+
+    def votes(self, campaign: str | None, organiser: bool) -> Votes:
+        """The judgements of a campaign, or of all whose results may be seen."""
+        seen = [number for number, _ in self.campaigns(organiser)]
+        return votes(self.storage, _chosen(campaign, seen))
+
+
+def _chosen(campaign: str | None, seen: Sequence[str]) -> Sequence[str]:
+    if campaign is None:
+        return seen
+    if campaign not in seen:
+        raise ValueError("this campaign's results are not open: choose another.")
+    return [campaign]
+
+
+def _is_open(campaign: Summary) -> bool:
+    """Whether anybody may see the results."""
+    plan = campaign.plan
+    return plan is None or plan.publish == "always" or (plan.publish == "closed" and campaign.state == "closed")
