@@ -182,7 +182,7 @@ class Ahead:
             self._failures += 1
             if self._failures >= _TRIES:
                 give_up(
-                    self._storage, batch, f"it failed {_TRIES} times ({type(error).__name__}); see the server's log"
+                    self._storage, batch, f"it failed {_TRIES} times ({type(error).__name__}): see the server's log"
                 )
                 self._failures = 0
             self._stopped.wait(_RETRY)

@@ -115,7 +115,7 @@ def test_hostile_prompts_are_texts_like_any(storage: Storage) -> None:
         "'; DROP TABLE ratings; --",
         "<script>alert(1)</script>",
         "=HYPERLINK(1)",
-        "${1+1}{{x}}",
+        "${1}{{x}}",
         "%s %(x)s :x ?",
     ]
     plan = plan_of()

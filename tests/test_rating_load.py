@@ -1,4 +1,4 @@
-"""Many annotators at once through the real HTTP interface: nothing lost, nothing doubled (times: tests/rating_load.py)."""
+"""Many annotators at once through the real HTTP interface: nothing lost or doubled (times: tests/rating_load.py)."""
 
 from rating_load import run
 
