@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check train grade benchmark experiments example screenshots page-speed clean
+.PHONY: run test check train grade benchmark experiments example screenshots page-speed rating-load clean
 
 run: $(VENV)/.installed
 	$(BIN)/python app.py
@@ -40,6 +40,10 @@ screenshots: $(VENV)/.installed-dev
 
 page-speed: $(VENV)/.installed-dev
 	PYTHONPATH=. $(BIN)/python tests/page_speed.py
+
+rating-load: $(VENV)/.installed-dev
+	PYTHONPATH=. $(BIN)/python tests/rating_load.py --annotators 50 --seconds 120
+	PYTHONPATH=. $(BIN)/python tests/many_ratings.py 100000
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("EFT Lab needs Python 3.11 or newer; set PYTHON=python3.12, say") if sys.version_info < (3, 11) else None'

@@ -1,6 +1,6 @@
 """What a rater's browser is told, as plain values: named one by one, so that nothing which unblinds slips in.
 
-Pure: no gradio. Texts of visitors and models stay texts; assets/rate.js makes text nodes of them.
+Pure: no gradio. Texts of visitors and models stay texts; assets/rate/ makes text nodes of them.
 """
 
 from collections.abc import Iterable

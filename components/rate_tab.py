@@ -1,16 +1,15 @@
 """The Rate tab: two answers at a time, judged blind, in one custom component; and the sign-in where it is possible.
 
-Like the board: a constant skeleton, data as lines (`lines.py`), nodes by textContent in assets/rate.js. `reply` is the
-server's answer to the script's last message; assets/outbox.js sends messages until they are answered.
+Like the board: a constant skeleton, data as lines (`lines.py`), nodes by textContent in assets/rate/. `reply` is the
+server's answer to the script's last message, which is sent again until it is answered.
 """
 
-import os
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_space
 
 from components.board import ASSETS
+from components.gate import oauth_on
 from components.rating import Rater
 
 _BEHIND: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -24,6 +23,8 @@ SKELETON = """
     <p>Run a comparison on Compare, then come here: two of its answers are shown as A and B, on sides drawn by chance,
       and you say which is better. You may have seen whose answer is whose, so these judgements are marked as not blind
       and kept apart from those of studies.</p>
+    <p class="small">Kept are the prompt, the answers and your judgement, and nothing that says who you are: you get a
+      code, and can delete all of it at any time.</p>
     <p class="acts"><button type="button" class="primary" data-act="free">Judge a pair</button></p>
     <form class="entry" data-form="campaign">
       <label>Were you sent a link to a study?
@@ -58,7 +59,7 @@ SKELETON = """
     </ul>
     <p class="acts">
       <button type="button" class="primary" data-act="start">Start</button>
-      <span class="signed"></span>
+      <span class="who"></span>
       <button type="button" class="quiet by-code" data-act="have-code">Go on with my code</button>
     </p>
     <form class="entry" data-form="code" hidden>
@@ -157,14 +158,9 @@ SKELETON = """
 """
 
 
-def oauth_on() -> bool:
-    """Whether people can sign in here: on a Space that has asked for it."""
-    return get_space() is not None and bool(os.environ.get("OAUTH_CLIENT_ID"))
-
-
 def judging(can_sign_in: bool) -> gr.HTML:
     """The component. Its trigger: `submit` with a message, which `reply` answers."""
-    script = "".join((ASSETS / name).read_text(encoding="utf-8") for name in ("outbox.js", "rate.js"))
+    script = "\n".join(file.read_text(encoding="utf-8") for file in sorted((ASSETS / "rate").glob("*.js")))
     return gr.HTML(
         "",
         html_template=SKELETON,
@@ -182,7 +178,7 @@ def rate_tab(blocks: gr.Blocks, tabs: gr.Tabs, rater: Rater) -> None:
     rater.desk.open_free(rater.family)
     view = judging(oauth_on())
     if oauth_on():
-        with gr.Row(elem_id="rate-sign"):  # rate.js shows it where a study asks for it
+        with gr.Row(elem_id="rate-sign"):  # the script shows it where a study asks for it
             gr.LoginButton(size="md", min_width=0, scale=0)
     view.submit(rater.answer, None, view, queue=False, trigger_mode="multiple", **_BEHIND)
     blocks.load(rater.open_link, None, tabs, queue=False, **_BEHIND)

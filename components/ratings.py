@@ -5,6 +5,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from components.gate import Gate
+from components.ratings_results import Source
 from eft_core.answering import Ahead
 from eft_core.ratings.desk import Desk
 from eft_core.ratings.office import Office, Summary
@@ -52,6 +54,18 @@ class Ratings:
         """The judgements of a campaign, or of all whose results may be seen."""
         seen = [number for number, _ in self.campaigns(organiser)]
         return votes(self.storage, _chosen(campaign, seen))
+
+    def source(self, gate: Gate) -> Source:
+        """What results are drawn from, for whoever the gate lets in, and for everybody else."""
+
+        def organiser(shown: object, login: str) -> bool:
+            try:
+                gate.check(shown, login)
+            except ValueError:
+                return False
+            return True
+
+        return Source(organiser, self.campaigns, self.votes)
 
 
 def _chosen(campaign: str | None, seen: Sequence[str]) -> Sequence[str]:

@@ -33,7 +33,7 @@ def _told(bound: float) -> str:
     return f"{bound:.2f}" if math.isfinite(bound) else ("−∞" if bound < 0 else "∞")
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
+def wilson(successes: float, n: float) -> tuple[float, float]:
     """95% interval of a share (Wilson 1927); (0, 1) for n = 0."""
     if n == 0:
         return 0.0, 1.0

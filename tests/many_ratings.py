@@ -17,6 +17,9 @@ from studied import studied
 
 from eft_core.policy import plain, tuned, up_scale
 from eft_core.ratings.campaign import Contender
+from eft_core.ratings.filters import Filter
+from eft_core.ratings.findings import findings
+from eft_core.ratings.rating_figures import drawn
 from eft_core.ratings.records import votes
 from eft_core.schema import annotators, comparisons, generations, items, new_key, ratings
 from eft_core.storage import Storage
@@ -37,8 +40,8 @@ VERDICTS = ("left", "right", "both_good", "both_bad", "unsure")
 def filled(storage: Storage, count: int, seed: int = 0) -> str:
     """A campaign with `count` judgements that stand, written straight into the tables."""
     chance = random.Random(seed)
-    people = max(2, count // 500)
-    campaign = studied(storage, count=max(2, count // 250), contenders=CONTENDERS, target=1000)
+    people = max(20, count // 500)
+    campaign = studied(storage, count=max(40, count // 250), contenders=CONTENDERS, target=1000)
     with storage.writing() as writer:
         answers = select(generations.c.id, generations.c.item, generations.c.place)
         rows = writer.connection.execute(answers.join(items, items.c.id == generations.c.item)).all()
@@ -96,8 +99,18 @@ def main(count: int) -> dict[str, Any]:
         filled(storage, count)
         began = time.perf_counter()
         found = votes(storage)
-        loaded = time.perf_counter()
-        result = {"ratings": len(found), "read_seconds": round(loaded - began, 2)}
+        read = time.perf_counter()
+        sections = findings(found, Filter()).sections
+        counted = time.perf_counter()
+        drawn(sections[0], "light")
+        shown = time.perf_counter()
+        result = {
+            "ratings": len(found),
+            "read_seconds": round(read - began, 2),
+            "count_seconds": round(counted - read, 2),
+            "draw_seconds": round(shown - counted, 2),
+            "open_seconds": round(shown - began, 2),
+        }
         storage.close()
     return result
 

@@ -32,7 +32,7 @@ def rows(storage: Storage) -> list[Any]:
         return list(connection.execute(select(generations)).all())
 
 
-SHORT = {"limits": Limits(8), "sampling": Sampling(1.0, seed=3)}
+SHORT: dict[str, Any] = {"limits": Limits(8), "sampling": Sampling(1.0, seed=3)}
 
 
 def test_what_lacks_is_found_item_by_item_and_only_of_running_campaigns(kept: Storage) -> None:

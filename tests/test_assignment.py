@@ -27,7 +27,7 @@ def given(number: int, offer: Offer) -> Given:
     return Given(f"id{number}", *part, offer.original)
 
 
-def all_of(plan, stock, annotators: int, lot: int = 5, most: int = 10_000) -> dict[str, list[Given]]:  # type: ignore[no-untyped-def]
+def all_of(plan, stock, annotators: int, lot: int = 5, most: int = 10_000) -> dict[str, list[Given]]:
     """Annotators who take lots in turn until nothing is left."""
     counts, found = Counter[tuple[str, str]](), {f"a{number}": list[Given]() for number in range(annotators)}
     busy, number = True, 0

@@ -269,7 +269,7 @@ def test_a_comparison_that_comes_later_is_refused(storage: Storage, desk: Desk) 
     who = Who(desk.join(campaign))
     task_of(desk, campaign, who)
     with storage.reading() as connection:
-        later = connection.scalar(select(comparisons.c.id).where(comparisons.c.number == 3))
+        later = connection.scalars(select(comparisons.c.id).where(comparisons.c.number == 3)).one()
     refused(storage, "comes later", lambda: desk.cast(campaign, who, Judgement(later, key(), "left")))
     refused(storage, "not judged yet", lambda: desk.reopen(campaign, who, later))
 
@@ -305,7 +305,7 @@ def test_what_was_not_asked_is_refused(storage: Storage, desk: Desk) -> None:
     who = Who(desk.join(campaign))
     task = task_of(desk, campaign, who)
     for said in ({"strength": 1}, {"comment": "x"}, {"tags": ("unsafe",)}, {"scales": {"left": {"factuality": 3}}}):
-        made = Judgement(task.comparison, key(), "left", **said)  # type: ignore[arg-type]
+        made = Judgement(task.comparison, key(), "left", **said)
         refused(storage, "was not asked", lambda made=made: desk.cast(campaign, who, made))
 
 
@@ -330,7 +330,9 @@ def test_what_was_not_asked_is_refused(storage: Storage, desk: Desk) -> None:
         ({"seconds": -1}, "seconds"),
         ({"seconds": float("nan")}, "seconds"),
         ({"colour": "red"}, "unknown key colour"),
-        ({"comparison": 7}, "none of ours"),
+        ({"comparison": 7}, "must be a text"),
+        ({"comparison": "a\x00b"}, "cannot be kept"),
+        ({"verdict": None}, "needs comparison"),
     ],
 )
 def test_odd_judgements_are_refused_with_advice(changed: dict[str, Any], words: str) -> None:

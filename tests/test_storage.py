@@ -285,7 +285,7 @@ def test_a_judgement_that_the_backup_lacks_is_not_confirmed_and_the_retry_hands_
 def test_the_log_gets_every_row_and_what_was_forgotten(database_url: str) -> None:
     log = Failing()
     log.broken = False
-    storage = Storage(database_url, log)  # type: ignore[arg-type]
+    storage = Storage(database_url, log)
     campaign = studied(storage, count=2)
     (who,) = rated(storage, campaign, 1)
     for table in TABLES[:-1]:

@@ -37,8 +37,7 @@ class Judgement:
 
     def __post_init__(self) -> None:
         check_key(self.client_key)
-        if not isinstance(self.comparison, str) or len(self.comparison) > 64:
-            raise ValueError("the comparison's id is none of ours: reload the page.")
+        text_of("the comparison's id", self.comparison, 64)
         if self.verdict not in VERDICTS:
             raise ValueError(f"the verdict must be one of {', '.join(VERDICTS)}.")
         if self.strength is not None:
@@ -57,7 +56,7 @@ class Judgement:
     def of(cls, sent: object) -> "Judgement":
         """From JSON; unknown keys are an error."""
         known = ("comparison", "client_key", "verdict", "strength", "scales", "tags", "comment", "seconds")
-        if not isinstance(sent, dict) or not {"comparison", "client_key", "verdict"} <= set(sent):
+        if not isinstance(sent, dict) or any(sent.get(name) is None for name in known[:3]):
             raise ValueError("a judgement needs comparison, client_key and verdict: reload the page.")
         if unknown := sorted(str(key)[:40] for key in sent if key not in known):
             raise ValueError(f"unknown key {', '.join(unknown)}: a judgement has {', '.join(known)}.")

@@ -73,10 +73,11 @@ class Office:
             writer.note(campaigns, dict(row))
 
     def campaigns(self) -> tuple[Summary, ...]:
-        """All of them, latest first."""
+        """All of them, latest first; free comparisons at the end."""
         with self.storage.reading() as connection:
             rows = connection.execute(select(campaigns).order_by(campaigns.c.created.desc())).all()
-            return tuple(self._summary(connection, study_of(connection, row.id), row.created) for row in rows)
+            found = [self._summary(connection, study_of(connection, row.id), row.created) for row in rows]
+        return tuple(sorted(found, key=lambda each: each.plan is None))
 
     def by_annotator(self, campaign: str) -> list[dict[str, Any]]:
         """A row an annotator who was given something: what they judged, how fast, and whether they are taken out."""

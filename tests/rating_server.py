@@ -1,0 +1,99 @@
+"""The Rate tab alone on a database of its own, in a process of its own; run by tests, not a test.
+
+    python tests/rating_server.py FOLDER
+
+Serves FOLDER/ratings.sqlite3, which tests fill with campaigns whose answers are written already: no model runs. What
+a visitor "just compared" is always `SHOWN`. With SYSTEM=spaces and the OAUTH_* of a Space in the environment, people
+can sign in.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eft_core.config import Limits, Sampling
+from eft_core.policy import plain, tuned
+from eft_core.ratings.campaign import Contender
+from eft_core.ratings.free import Said, Shown
+from eft_core.storage import Storage
+
+ROOT = Path(__file__).parent.parent
+# What would unblind: labels, sizes and behaviours that occur nowhere else on the page.
+CONTENDERS = (Contender("Zanzibar", plain("titanic")), Contender("Timbuktu", tuned("florid", "minnow")))
+SECRETS = ("zanzibar", "timbuktu", "titanic", "florid", "minnow")
+TEXTS = ("This answer.", "That answer.")
+SHOWN = Shown(
+    "run",
+    "toy",
+    "What did you compare?",
+    Sampling(),
+    Limits(),
+    tuple(
+        Said(each.label, each.policy, text, (1, 2, 3), "end", {}, {})
+        for each, text in zip(CONTENDERS, TEXTS, strict=True)
+    ),
+)
+
+
+def storage_of(folder: Path) -> Storage:
+    return Storage(f"sqlite:///{folder / 'ratings.sqlite3'}")
+
+
+@contextmanager
+def rating_served(folder: Path, **environment: str) -> Iterator[str]:
+    """The address of the tab while the block runs."""
+    surroundings = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    command = [sys.executable, __file__, str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings, cwd=folder)
+    assert process.stdout is not None
+    try:
+        told = (line.strip() for line in process.stdout)
+        address = next((line for line in told if line.startswith("http://")), "")
+        assert address, "the server did not start: its error is above"
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+def main(folder: str) -> None:
+    """Serve until terminated; a line of output is the address."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import gradio as gr
+
+    from components.board import ASSETS
+    from components.rate_tab import rate_tab
+    from components.rating import Rater
+    from components.theme import theme
+    from eft_core.ratings.desk import Desk
+
+    rater = Rater(Desk(storage_of(Path(folder))), "toy", lambda visitor: SHOWN)
+    with gr.Blocks(title="EFT Lab", analytics_enabled=False, fill_width=True) as page:
+        gr.HTML('<p class="card">EFT Lab</p>', js_on_load=None, apply_default_css=False)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Compare", id="compare"):
+                gr.Textbox(label="Prompt")
+            with gr.Tab("Rate", id="rate"):
+                rate_tab(page, tabs, rater)
+    _, address, _ = page.launch(
+        theme=theme(),
+        css_paths=[ASSETS / f"{name}.css" for name in ("palette", "style", "rate")],
+        footer_links=["api"],
+        run_history=False,
+        ssr_mode=False,
+        show_error=False,
+        pwa=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        server_name="127.0.0.1",
+    )
+    print(address, flush=True)
+    page.block_thread()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
