@@ -1,4 +1,4 @@
-"""The command line: `python -m eft_core ask|compare|sweep|inspect|failures|families`.
+"""The command line: `python -m eft_core ask|compare|sweep|inspect|failures|families|export|import|campaigns`.
 
 Answers go to standard output, everything else to standard error. A user's mistake is one line and exit status 2.
 """
@@ -19,6 +19,7 @@ from eft_core.families import Family, default_columns, families, family_named
 from eft_core.memory import size
 from eft_core.policy import Member, Policy
 from eft_core.policy_options import add_policy, policy_of
+from eft_core.ratings import commands as judgements
 from eft_core.speculation_options import (
     draft_length,
     drafting_values,
@@ -48,12 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     ask = commands.add_parser("ask", help="answer one prompt with one policy")
     ask.set_defaults(run=_ask)
-    ask.add_argument("prompt")
     add_policy(ask, finetune="none, the plain base model")
     ask.add_argument("--json", action="store_true", help="print one JSON object instead of streaming text")
     compare = commands.add_parser("compare", help="answer one prompt with the family's default columns, as JSON")
     compare.set_defaults(run=_compare)
-    compare.add_argument("prompt")
     compare.add_argument("--json", metavar="FILE", type=Path, help="write here instead of standard output")
     for command in (ask, compare):
         _add_common(command)
@@ -66,11 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("families", help="list families, sizes, behaviours, and whether their files are here")
     listing.set_defaults(run=_families)
     listing.add_argument("--json", action="store_true", help="print a JSON list")
+    judgements.add_commands(commands)
     return parser
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    """The options of sampling, limits and speculation."""
+    """The prompt, and the options of sampling, limits and speculation."""
+    command.add_argument("prompt")
     command.add_argument("--family", help="default: EFT_FAMILY, or atlas")
     command.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     command.add_argument("--top-k", type=int)

@@ -101,6 +101,14 @@ def reason(error: Exception) -> str:
 
 
 @contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A read transaction that sees one state of the database from its first statement on."""
+    options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with engine.connect().execution_options(**options) as connection:
+        yield connection
+
+
+@contextmanager
 def begun(engine: Engine) -> Iterator[Connection]:
     """A write transaction, alone; committed when the block ends without an error."""
     with engine.connect().execution_options(writes=True) as connection, connection.begin():

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, delete, exc, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from eft_core.config import Settings
-from eft_core.database import Unavailable, begun, engine_of, migrate, reason
+from eft_core.database import Unavailable, begun, engine_of, migrate, reason, snapshot
 from eft_core.schema import UtcTime, comparisons, exclusions, generations, items, new_key, now, ratings
 from eft_core.schema import annotators as annotators_table
 
@@ -106,7 +106,7 @@ class Storage:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One read transaction: it sees one state of the database."""
-        with self._told(), self.engine.connect() as connection:
+        with self._told(), snapshot(self.engine) as connection:
             yield connection
 
     @contextmanager

@@ -170,6 +170,15 @@ def test_no_kill_loses_or_doubles_a_confirmed_judgement(database_url: str) -> No
     assert len(keys) - len(confirmed) <= 1, "only the last one may have been kept without a confirmation"
 
 
+def test_a_reader_sees_one_state_while_others_write(storage: Storage) -> None:
+    add(storage, "a")
+    with storage.reading() as connection:
+        before = connection.scalar(select(func.count()).select_from(annotators))
+        add(storage, "b")
+        assert connection.scalar(select(func.count()).select_from(annotators)) == before == 1
+    assert count(storage) == 2
+
+
 def test_many_threads_write_at_once(storage: Storage) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -254,7 +263,8 @@ class Failing:
     """A log that cannot write for a while."""
 
     def __init__(self) -> None:
-        self.broken, self.lines = True, []
+        self.broken = True
+        self.lines: list[Any] = []
 
     def append(self, lines: Any) -> None:
         if self.broken:
@@ -265,7 +275,7 @@ class Failing:
 def test_a_judgement_that_the_backup_lacks_is_not_confirmed_and_the_retry_hands_it_in(database_url: str) -> None:
     log = Failing()
     log.broken = False
-    storage = Storage(database_url, log)  # type: ignore[arg-type]
+    storage = Storage(database_url, log)
     campaign, desk = studied(storage), Desk(storage)
     who = Who(desk.join(campaign))
     task = desk.place(campaign, who).task

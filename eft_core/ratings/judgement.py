@@ -94,6 +94,12 @@ def text_of(name: str, given: Any, most: int) -> str:
         raise ValueError(f"{name} must be a text.")
     if len(given) > most:
         raise ValueError(f"{name} has {len(given):,} characters and may have {most:,}: shorten it.")
-    if "\x00" in given or any("\ud800" <= letter <= "\udfff" for letter in given):
+    try:
+        given.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        kept = False
+    else:
+        kept = "\x00" not in given
+    if not kept:
         raise ValueError(f"{name} has characters that cannot be kept: remove them.")
     return given
