@@ -60,7 +60,7 @@ def _rows(connection: Connection, chosen: Sequence[str] | None) -> pd.DataFrame:
     if chosen is not None:
         query = query.where(comparisons.c.campaign.in_(chosen))
     result = connection.execute(query.order_by(ratings.c.created, ratings.c.id))
-    names, values = list(result.keys()), list(zip(*result, strict=True))
+    names, values = list(result.keys()), list(zip(*result.all(), strict=True))
     table = pd.DataFrame(dict(zip(names, values or [()] * len(names), strict=True)))
     # few judgements have marks, and reading them is slow
     marked = select(ratings.c.id, ratings.c.scales).where(cast(ratings.c.scales, Text) != "{}")

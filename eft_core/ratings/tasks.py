@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, func, select
 
 from eft_core.ratings.judgement import Judgement
-from eft_core.ratings.latest import STANDS, latest
+from eft_core.ratings.latest import LATEST, STANDS
 from eft_core.ratings.lots import total_of
 from eft_core.ratings.studies import Study
 from eft_core.schema import comparisons, generations, items, ratings
@@ -54,20 +54,18 @@ def _mine(study: Study, annotator: Row) -> tuple[Any, Any]:
     return comparisons.c.campaign == study.id, comparisons.c.annotator == annotator.id
 
 
-def _states(study: Study, annotator: Row) -> Any:
-    """The annotator's comparisons, each with its latest row, if it has one."""
-    newest = latest(ratings.c.annotator == annotator.id)
-    return comparisons.outerjoin(newest, ratings.c.comparison == comparisons.c.id)
+# Comparisons, each with its latest row, if it has one.
+_STATES = comparisons.outerjoin(ratings, (ratings.c.comparison == comparisons.c.id) & LATEST)
 
 
 def _done(connection: Connection, study: Study, annotator: Row) -> int:
-    query = select(func.count()).select_from(_states(study, annotator)).where(*_mine(study, annotator))
+    query = select(func.count()).select_from(_STATES).where(*_mine(study, annotator))
     return connection.scalar(query.where(STANDS)) or 0
 
 
 def pending_of(connection: Connection, study: Study, annotator: Row) -> Row | None:
     """The next comparison to judge."""
-    query = select(comparisons).select_from(_states(study, annotator)).where(*_mine(study, annotator))
+    query = select(comparisons).select_from(_STATES).where(*_mine(study, annotator))
     query = query.where(ratings.c.action.is_(None) | (ratings.c.action == "undo"))
     # free comparisons are of the latest run first: those of an earlier one may have been left
     order = comparisons.c.number if study.plan else comparisons.c.number.desc()
@@ -77,7 +75,7 @@ def pending_of(connection: Connection, study: Study, annotator: Row) -> Row | No
 def standing_of(connection: Connection, study: Study, annotator: Row, most: int) -> Sequence[Row]:
     """Judgements that stand, latest first."""
     columns = (ratings.c.comparison, ratings.c.verdict, ratings.c.created, comparisons.c.number, items.c.prompt)
-    tables = _states(study, annotator).join(items, items.c.id == comparisons.c.item)
+    tables = _STATES.join(items, items.c.id == comparisons.c.item)
     query = select(*columns).select_from(tables).where(*_mine(study, annotator))
     query = query.where(STANDS)
     return connection.execute(query.order_by(ratings.c.created.desc(), comparisons.c.number.desc()).limit(most)).all()
