@@ -36,7 +36,7 @@ example: $(VENV)/.installed
 	$(BIN)/python -m eft_core compare "When did Kenya become independent?" --record --json assets/example.json
 
 screenshots: $(VENV)/.installed-dev
-	$(BIN)/python tests/screenshots.py
+	PYTHONPATH=. $(BIN)/python tests/screenshots.py
 
 page-speed: $(VENV)/.installed-dev
 	PYTHONPATH=. $(BIN)/python tests/page_speed.py

@@ -19,14 +19,20 @@ from gradio.utils import get_space
 from components.api import compare_endpoint, inspect_endpoint
 from components.board import ASSETS
 from components.compare import WAITING, compare_tab
+from components.gate import Gate, oauth_on
 from components.handlers import Handlers
 from components.header import header, source_link
 from components.inspect_tab import inspect_tab
 from components.inspecting import Inspector
 from components.models import models_tab
+from components.organise_form import Form
+from components.organise_tab import organise_page
+from components.organising import Organiser
 from components.rate_tab import rate_tab
 from components.rating import Rater
 from components.ratings import Ratings
+from components.ratings_results import RatingsResults
+from components.ratings_results_tab import ratings_results_tab
 from components.results import Results
 from components.results_tab import results_tab
 from components.sweep_tab import sweep_tab
@@ -43,6 +49,8 @@ def build(session: Session, ratings: Ratings, example: Path = ASSETS / "example.
     `example` is its first paint, and the folder `reports` beside it that of Results.
     """
     handlers = Handlers(session, session.family)
+    gate = Gate(session.settings.organiser_password, session.settings.organisers)
+    human = RatingsResults(ratings.source(gate))
     with gr.Blocks(title="EFT Lab", analytics_enabled=False, fill_width=True) as page:
         header(session.family, session.device)
         with gr.Tabs(elem_id="tabs") as tabs:
@@ -54,27 +62,36 @@ def build(session: Session, ratings: Ratings, example: Path = ASSETS / "example.
                 sweep_tab(page, tabs, sweeping, compared, Sweeper(handlers))
             with gr.Tab("Rate", id="rate"):
                 rate_tab(page, tabs, Rater(ratings.desk, session.family.name, handlers.latest.of))
-            with gr.Tab("Results", id="results") as measuring:
-                results_tab(measuring, Results(handlers, example.parent / "reports"))
+            with gr.Tab("Results", id="results") as measuring, gr.Tabs(elem_id="result-tabs"):
+                with gr.Tab("Experiments"):
+                    results_tab(measuring, Results(handlers, example.parent / "reports"))
+                with gr.Tab("Ratings") as rated:
+                    ratings_results_tab(rated, human)
             with gr.Tab("Models", id="models"):
                 models_tab(session)
         source_link(get_space())
         compare_endpoint(handlers, WAITING)
         inspect_endpoint(handlers, WAITING)
+    with page.route("Organise", "organise", show_in_navbar=False):
+        organise_page(page, Organiser(ratings.office, gate, Form(session.family, oauth_on())), human)
     return page.queue(max_size=64, default_concurrency_limit=WAITING)
 
 
-def launch_options() -> dict[str, Any]:
-    """How the page is served, for `main` and for tests."""
+STYLES = ("palette", "style", "strip", "sweep", "rate", "results", "ratings", "organise")
+
+
+def launch_options(settings: Settings) -> dict[str, Any]:
+    """How the page is served, for `main` and for tests. Nothing of the data folder is ever handed out as a file."""
     return {
         "theme": theme(),
-        "css_paths": [ASSETS / f"{name}.css" for name in ("palette", "style", "strip", "sweep", "rate", "results")],
+        "css_paths": [ASSETS / f"{name}.css" for name in STYLES],
         "footer_links": ["api"],
         "run_history": False,
         "enable_monitoring": False,
         "ssr_mode": False,
         "share": False,
         "show_error": False,
+        "blocked_paths": [str(settings.data_folder)],
         "max_file_size": "16mb",
         "pwa": False,
     }
@@ -88,7 +105,7 @@ def main() -> None:
     except (ValueError, Unavailable) as error:
         raise SystemExit(f"EFT Lab cannot keep judgements: {error}") from error
     page = build(session, ratings)
-    _, address, _ = page.launch(**launch_options(), quiet=True, prevent_thread_lock=True)
+    _, address, _ = page.launch(**launch_options(session.settings), quiet=True, prevent_thread_lock=True)
     ratings.ahead.start()
     print(f"EFT Lab: {address}", flush=True)
     page.block_thread()

@@ -28,7 +28,7 @@ _READING: dict[str, Sequence[tuple[str, str]]] = {
         _TIES,
         _BAD,
         ("strength", "From 2, the first is clearly better, through 0, a tie, to −2; a dash where nobody was asked."),
-        ("brackets", "Wilson's for shares, with fewer votes where several people judge an item, for these are alike."),
+        ("intervals", "Wilson's for shares, with fewer votes where several people judge an item, for these are alike."),
     ),
     "answers": (("shares", "Of all votes on the pair; a row adds up to 1."),),
     "ranking": (

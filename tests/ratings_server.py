@@ -57,6 +57,7 @@ def main() -> None:
     from components.board import ASSETS
     from components.ratings_results import RatingsResults, Source
     from components.ratings_results_tab import ratings_results_tab
+    from eft_core.config import Settings
 
     source = Source(lambda badge, login: True, lambda organiser: CAMPAIGNS, load)
     with gr.Blocks(fill_width=True) as page:
@@ -66,7 +67,7 @@ def main() -> None:
                 gr.HTML("<p>Something else</p>")
             with gr.Tab("Ratings", id="ratings") as tab:
                 ratings_results_tab(tab, RatingsResults(source))
-    options = launch_options()
+    options = launch_options(Settings())
     styles = dict.fromkeys([*options["css_paths"], ASSETS / "ratings.css"])
     options |= {"css_paths": list(styles)}
     _, address, _ = page.queue().launch(**options, quiet=True, prevent_thread_lock=True)

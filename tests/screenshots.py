@@ -1,13 +1,16 @@
-"""Take the README's pictures of the page: `python tests/screenshots.py`; a command, not a test.
+"""Take the README's pictures of the page: `make screenshots`; a command, not a test.
 
 Starts `python app.py`, runs one comparison at every width and scheme, looks at a token and into Inspect, sweeps,
-looks at the results, and writes assets/screenshots/.
+looks at the results, judges in a study whose other raters are simulated, and writes assets/screenshots/.
 """
 
+import shutil
+import tempfile
 from typing import Any
 
 from conftest import CHROMIUM_ARGUMENTS
 from playwright.sync_api import sync_playwright
+from rated_atlas import PASSWORD, TITLE, study
 from serving import ROOT, app_served
 
 FOLDER = ROOT / "assets" / "screenshots"
@@ -87,6 +90,39 @@ def results(page: Any, width: int, scheme: str) -> None:
     page.screenshot(path=FOLDER / f"results-{width}-{scheme}.png", full_page=True)
 
 
+def rate(page: Any, address: str, campaign: str, width: int, scheme: str) -> None:
+    """A study's comparison, with a choice made; then what its simulated raters say."""
+    page.goto(f"{address}?rate={campaign}")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Go on", exact=True).click()
+    page.locator("#rate .pair .answer").first.wait_for()
+    page.wait_for_timeout(600)
+    while len({text[:20] for text in page.locator("#rate .pair .answer").all_text_contents()}) < 2:  # too alike
+        page.keyboard.press("3")
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(900)
+    page.keyboard.press("2")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(400)
+    page.screenshot(path=FOLDER / f"rate-{width}-{scheme}.png", full_page=width < 1000)
+    page.get_by_role("tab", name="Results").click()
+    page.get_by_role("tab", name="Ratings").click()
+    page.wait_for_selector("#rating-figure .scatterlayer", timeout=60_000)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1000)
+    page.screenshot(path=FOLDER / f"ratings-{width}-{scheme}.png", full_page=True)
+
+
+def organise(page: Any, address: str, width: int, scheme: str) -> None:
+    """The organiser's campaigns."""
+    page.goto(f"{address}organise")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name=TITLE).wait_for()
+    page.wait_for_timeout(800)
+    page.screenshot(path=FOLDER / f"organise-{width}-{scheme}.png", full_page=True)
+
+
 def ask_what_if(page: Any) -> None:
     """Other weights, from the stored numbers."""
     page.get_by_text("What if").first.click()
@@ -97,8 +133,10 @@ def ask_what_if(page: Any) -> None:
 
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with app_served() as address, sync_playwright() as driver:
+    folder = tempfile.mkdtemp()
+    with app_served(folder, EFT_ORGANISER_PASSWORD=PASSWORD) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)
+        campaign = study(folder)
         for width, height, scheme in VIEWS:
             page = open_page(browser, address, width, height, scheme)
             if width == 1600 and scheme == "light":
@@ -110,6 +148,8 @@ def main() -> None:
                 look(page, width, scheme)
                 sweep(page, width, scheme)
                 results(page, width, scheme)
+                rate(page, address, campaign, width, scheme)
+                organise(page, address, width, scheme)
         page = open_page(browser, address, 1600, 900, "light")
         page.click("text=who declines what")
         page.wait_for_timeout(500)
@@ -123,6 +163,7 @@ def main() -> None:
         speculate(page)
         page.screenshot(path=FOLDER / "speculation-1600-light.png")
         browser.close()
+    shutil.rmtree(folder)
     print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER}")
 
 

@@ -157,7 +157,7 @@ def main(families_file: str, example: str) -> None:
     session = odd(Session(Settings(families_file=families_file, device="cpu", threads=1, data_dir=kept), "llama"))
     ratings = Ratings.opened(session)
     page = build(session, ratings, Path(example))
-    _, address, _ = page.launch(**launch_options(), quiet=True, prevent_thread_lock=True)
+    _, address, _ = page.launch(**launch_options(session.settings), quiet=True, prevent_thread_lock=True)
     ratings.ahead.start()
     print(address, flush=True)
     page.block_thread()

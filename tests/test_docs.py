@@ -11,6 +11,7 @@ import pytest
 
 from eft_core.__main__ import _parser
 from eft_core.experiments.__main__ import _parser as experiment_options
+from eft_core.software import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,6 +58,13 @@ def test_tree_names_every_module_with_a_remark_and_nothing_that_is_gone() -> Non
     assert [path for path in modules if path not in named] == []
     assert [path for path in named if not (ROOT / path).exists()] == []
     assert [path for path, remark in named.items() if not remark] == []
+
+
+def test_the_version_is_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert project["version"] == VERSION
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE).group(1) == VERSION  # type: ignore[union-attr]
 
 
 def test_commands_of_the_readme_parse() -> None:

@@ -1,9 +1,7 @@
 """The Rate tab in chromium: a blind session by keyboard alone, undo, edits, another device, a locked database."""
 
-import hashlib
 import json
 import sqlite3
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 from rating_server import CONTENDERS, SECRETS, TEXTS, rating_served, storage_of
 from serving import HOSTILE
+from signed_in import session_cookie
 from sqlalchemy import func, select, update
 from studied import studied
 
@@ -471,16 +470,6 @@ def test_a_study_that_asks_for_an_account_cannot_be_begun_without(visit: Any, st
     assert page.locator("[data-act=start]").is_disabled()
     assert "on a Space alone" in page.locator(".rate .who").text_content()
     assert "user name" in page.locator("[data-screen=start] ul").text_content()
-
-
-def session_cookie(secret: str, name: str) -> str:
-    """What gradio keeps of somebody who has signed in: its own session, signed with the Space's secret."""
-    from itsdangerous import TimestampSigner
-
-    person = {"name": name, "preferred_username": name, "profile": "", "picture": ""}
-    told = {"oauth_info": {"userinfo": person, "access_token": "", "scope": "", "expires_at": 2**33}}
-    key = hashlib.sha256(f"{secret}-v4".encode()).hexdigest()
-    return TimestampSigner(key).sign(b64encode(json.dumps(told).encode())).decode()
 
 
 def test_who_has_signed_in_judges_under_their_name_which_no_message_can_give(browser: Any, tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def test_what_was_compared_is_judged_from_the_servers_own_record(kept: Storage, 
     page = visit()
     page.locator("#prompt textarea").fill("What is the capital of Kenya?")
     page.locator("#run").click()
-    page.wait_for_function("document.querySelectorAll('#board .card[data-state=done], #board .card footer').length >= 4")
+    page.wait_for_function(
+        "document.querySelectorAll('#board .card[data-state=done], #board .card footer').length >= 4"
+    )
     page.wait_for_timeout(1500)
     before = count(kept, generations)
     page.get_by_role("tab", name="Rate").click()

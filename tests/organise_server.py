@@ -1,0 +1,84 @@
+"""The organiser's page on a database of its own, in a process of its own; run by tests, not a test.
+
+    python tests/organise_server.py FOLDER PASSWORD ORGANISERS
+
+Serves FOLDER/ratings.sqlite3, which tests fill, and the form for the family Atlas, of which no model runs. PASSWORD and
+ORGANISERS may be empty. With SYSTEM=spaces and the OAUTH_* of a Space in the environment, people can sign in.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eft_core.families import family_named
+from eft_core.ratings.office import Office
+from eft_core.storage import Storage
+
+ROOT = Path(__file__).parent.parent
+PASSWORD = "correct horse battery"
+
+
+def storage_of(folder: Path) -> Storage:
+    return Storage(f"sqlite:///{folder / 'ratings.sqlite3'}")
+
+
+@contextmanager
+def organise_served(folder: Path, password: str = PASSWORD, organisers: str = "", **environment: str) -> Iterator[str]:
+    """The address of the page while the block runs."""
+    storage_of(folder).close()  # two processes that make the tables at once would wait for each other
+    surroundings = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    command = [sys.executable, __file__, str(folder), password, organisers]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings, cwd=folder)
+    assert process.stdout is not None
+    try:
+        # gradio may say something before: on a Space, of its hot reloading
+        address = next((line.strip() for line in process.stdout if line.startswith("http://")), "")
+        assert address, "the server did not start: its error is above"
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+def main(folder: str, password: str, organisers: str) -> None:
+    """Serve until terminated; a line of output is the address."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import gradio as gr
+
+    from components.board import ASSETS
+    from components.gate import Gate, oauth_on
+    from components.organise_form import Form
+    from components.organise_tab import organise_page
+    from components.organising import Organiser
+    from components.theme import theme
+
+    gate = Gate(password, tuple(organisers.split()))
+    organiser = Organiser(Office(storage_of(Path(folder))), gate, Form(family_named("atlas"), oauth_on()))
+    with gr.Blocks(title="EFT Lab", analytics_enabled=False, fill_width=True) as page:
+        gr.HTML('<p class="card">EFT Lab</p>', js_on_load=None, apply_default_css=False)
+    with page.route("Organise", "organise", show_in_navbar=False):
+        gr.HTML('<p class="card"></p>', js_on_load=None, apply_default_css=False)
+        organise_page(page, organiser)
+    _, address, _ = page.launch(
+        theme=theme(),
+        css_paths=[ASSETS / f"{name}.css" for name in ("palette", "style", "organise")],
+        footer_links=["api"],
+        run_history=False,
+        ssr_mode=False,
+        show_error=False,
+        pwa=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        server_name="127.0.0.1",
+        server_port=int(os.environ.get("PORT", "0")) or None,
+    )
+    print(f"{address}organise", flush=True)
+    page.block_thread()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
