@@ -1,4 +1,4 @@
-"""Ratings in the whole page: a study's answers are written while its rater waits, and what was compared can be judged."""
+"""Ratings in the whole page: answers are written while a study's rater waits, and what was compared can be judged."""
 
 from collections.abc import Iterator
 from pathlib import Path
