@@ -9,7 +9,7 @@ from components.gate import Gate
 from components.ratings_results import Source
 from eft_core.answering import Ahead
 from eft_core.ratings.desk import Desk
-from eft_core.ratings.office import Office, Summary
+from eft_core.ratings.office import Office
 from eft_core.ratings.records import votes
 from eft_core.ratings.restoring import backup_of, restore
 from eft_core.ratings.votes import Votes
@@ -48,7 +48,7 @@ class Ratings:
     def campaigns(self, organiser: bool) -> list[tuple[str, str]]:
         """Campaigns whose results may be seen, as (id, title). No running one's by raters, unless it says so: what
         others think would sway them."""
-        return [(each.id, each.title) for each in self.office.campaigns() if organiser or _is_open(each)]
+        return [(each.id, each.title) for each in self.office.studies() if organiser or each.is_published]
 
     def votes(self, campaign: str | None, organiser: bool) -> Votes:
         """The judgements of a campaign, or of all whose results may be seen."""
@@ -74,9 +74,3 @@ def _chosen(campaign: str | None, seen: Sequence[str]) -> Sequence[str]:
     if campaign not in seen:
         raise ValueError("this campaign's results are not open: choose another.")
     return [campaign]
-
-
-def _is_open(campaign: Summary) -> bool:
-    """Whether anybody may see the results."""
-    plan = campaign.plan
-    return plan is None or plan.publish == "always" or (plan.publish == "closed" and campaign.state == "closed")

@@ -8,6 +8,7 @@ import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -38,6 +39,7 @@ class Study:
     title: str
     family: str
     state: str
+    created: datetime
     plan: Plan | None
 
     @property
@@ -56,6 +58,13 @@ class Study:
     def reveal(self) -> bool:
         return self.plan.reveal if self.plan else True
 
+    @property
+    def is_published(self) -> bool:
+        """Whether anybody may see the results."""
+        if self.plan is None:
+            return True
+        return self.plan.publish == "always" or (self.plan.publish == "closed" and self.state == "closed")
+
     def check_running(self) -> None:
         """ValueError, with what became of the judgement, unless votes are taken now."""
         if self.state == "paused":
@@ -69,8 +78,18 @@ def study_of(connection: Connection, campaign: Any) -> Study:
     row = connection.execute(select(campaigns).where(campaigns.c.id == _short(campaign))).first()
     if row is None:
         raise ValueError("there is no such campaign here: check the link that you were sent.")
+    return _study(row)
+
+
+def _study(row: Any) -> Study:
     plan = None if row.plan.get("free") else Plan.from_dict(row.plan)
-    return Study(row.id, row.title, row.family, row.state, plan)
+    return Study(row.id, row.title, row.family, row.state, row.created, plan)
+
+
+def all_studies(connection: Connection) -> list[Study]:
+    """All of them, latest first; free comparisons at the end."""
+    rows = connection.execute(select(campaigns).order_by(campaigns.c.created.desc())).all()
+    return sorted((_study(row) for row in rows), key=lambda each: each.plan is None)
 
 
 def annotator_of(connection: Connection, study: Study, who: Who) -> Any:
