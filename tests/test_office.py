@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studied import CONTENDERS, GOLD, plan_of, prompts, rated, studied, vote
+from studied import CONTENDERS, GOLD, key, plan_of, prompts, rated, studied, vote
 
 from eft_core.config import Limits, Sampling
 from eft_core.policy import plain, tuned
 from eft_core.ratings.campaign import Contender, Plan
 from eft_core.ratings.desk import Desk
+from eft_core.ratings.judgement import Judgement
 from eft_core.ratings.office import Office
 from eft_core.ratings.prompts import MOST_PROMPT, Prompt, prompts_of
 from eft_core.ratings.records import votes
 from eft_core.ratings.studies import Who, free_campaign
+from eft_core.schema import now
 from eft_core.storage import Storage
 
 # --- plans
@@ -249,3 +251,38 @@ def test_the_same_policy_under_other_sampling_is_another(storage: Storage) -> No
     assert len(votes(storage).policies) == 2, "a seed makes no other policy"
     assert votes(storage).policies["behaviours"].tolist() == ["", "helpful"]
     assert tuned("helpful", "small").formula() in set(votes(storage).policies["formula"])
+
+
+def test_any_past_state_can_be_read_again(storage: Storage) -> None:
+    campaign, office = studied(storage), Office(storage)
+    desk = Desk(storage)
+    who = Who(desk.join(campaign))
+    states = []
+
+    def note() -> None:
+        found = votes(storage).table
+        states.append((now(), found["verdict"].tolist(), found["excluded"].tolist()))
+
+    note()
+    first = vote(desk, campaign, who, "left")
+    note()
+    desk.cast(campaign, who, Judgement(first.comparison, key(), "both_bad"))
+    note()
+    vote(desk, campaign, who, "right")
+    note()
+    desk.undo(campaign, who, key())
+    office.exclude(campaign, office.by_annotator(campaign)[0]["annotator"], "why not")
+    note()
+    office.include(campaign, office.by_annotator(campaign)[0]["annotator"])
+    note()
+    for at, verdicts, excluded in states:
+        found = votes(storage, until=at).table
+        assert (found["verdict"].tolist(), found["excluded"].tolist()) == (verdicts, excluded)
+    assert [state[1] for state in states] == [
+        [],
+        ["left"],
+        ["both_bad"],
+        ["both_bad", "right"],
+        ["both_bad"],
+        ["both_bad"],
+    ]

@@ -60,6 +60,7 @@ def votes(rows: Iterable[dict[str, Any]], count: int = 2, labels: Sequence[str] 
         table[name] = [f"{name}-{number}-{place}" for place in range(len(table))]
     if "created" not in table:
         table["created"] = pd.Timestamp("2026-11-01", tz="UTC") + pd.to_timedelta(range(len(table)), "s")
+    table["item_name"] = table["item"]
     missing = {name: NAN for name in COLUMNS if name not in table}
     return Votes(table.assign(**missing)[list(COLUMNS)].astype(COLUMNS), policies(count, labels))
 

@@ -65,12 +65,13 @@ def _chance(p: float) -> str:
 
 def times(votes: Votes, ballots: Ballots) -> Section | None:
     """Items, the slowest first; None where no time is known."""
-    table = votes.table[["item", "seconds"]].iloc[ballots.rows].assign(unsure=~ballots.judged)
+    table = votes.table[["item", "item_name", "seconds"]].iloc[ballots.rows].assign(unsure=~ballots.judged)
     if not table["seconds"].notna().any():
         return None
     by_item = table.groupby("item")
     found = pd.DataFrame(
         {
+            "name": by_item["item_name"].first(),
             "votes": by_item.size(),
             "seconds": by_item["seconds"].median(),
             "fastest": by_item["seconds"].min(),
@@ -82,7 +83,8 @@ def times(votes: Votes, ballots: Ballots) -> Section | None:
     said = f"Seconds to a judgement, from both answers shown: half of all take less than {middle:.0f} s, and eight in "
     said += f"ten between {low:.0f} and {high:.0f} s. The figure counts items by their median."
     ordered = found.sort_values("seconds", ascending=False).reset_index()
-    rows = [{name: _plain(value) for name, value in row.items()} for row in ordered.to_dict("records")]
+    columns = [*(name for name in ordered if name != "item"), "item"]  # the id last: it is for files
+    rows = [{name: _plain(value) for name, value in row.items()} for row in ordered[columns].to_dict("records")]
     return Section("time", "Time", said, tuple(rows))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,25 +14,24 @@ from eft_core.policy import Policy
 from eft_core.ratings.judgement import SCALES
 from eft_core.ratings.latest import standing
 from eft_core.ratings.votes import COLUMNS, POLICY_COLUMNS, Votes
-from eft_core.schema import campaigns, comparisons, exclusions, generations, ratings
+from eft_core.schema import campaigns, comparisons, exclusions, generations, items, ratings
 from eft_core.storage import Storage
 
 _OUTCOMES = {("left", False): "first", ("right", False): "second", ("left", True): "second", ("right", True): "first"}
 
 
-def votes(storage: Storage, chosen: Sequence[str] | None = None) -> Votes:
-    """All judgements that stand, or those of the `chosen` campaigns. 100,000 take about a second."""
+def votes(storage: Storage, chosen: Sequence[str] | None = None, until: datetime | None = None) -> Votes:
+    """All judgements that stand, or those of the `chosen` campaigns; or those that stood at a time, since nothing is
+    overwritten. 100,000 take about a second and a half."""
     with storage.reading() as connection:
-        rows = _rows(connection, chosen)
+        rows = _rows(connection, chosen, until)
         if rows.empty:
             return Votes.empty()
         answers = _answers(connection, set(rows["campaign"]))
         reveals = _revealing(connection)
-        out = connection.execute(
-            select(exclusions.c.campaign, exclusions.c.annotator).where(exclusions.c.lifted.is_(None))
-        ).all()
+        out = _excluded(connection, until)
     keys, policies = _policies(answers)
-    table = rows[["rating", "comparison", "campaign", "item", "annotator", "kind"]].copy()
+    table = rows[["rating", "comparison", "campaign", "item", "item_name", "annotator", "kind"]].copy()
     # who was told whose answer it was, and then judged again, was not blind any more
     table["blind"] = rows["blind"] & ~(rows["campaign"].isin(reveals) & (rows["turn"] > 1))
     table["verdict"] = rows["verdict"]
@@ -50,13 +50,13 @@ def votes(storage: Storage, chosen: Sequence[str] | None = None) -> Votes:
     return Votes(table[list(COLUMNS)].astype(COLUMNS), policies)
 
 
-def _rows(connection: Connection, chosen: Sequence[str] | None) -> pd.DataFrame:
+def _rows(connection: Connection, chosen: Sequence[str] | None, until: datetime | None) -> pd.DataFrame:
     """The latest row of every comparison, unless it takes the judgement back."""
     said = ("verdict", "strength", "seconds", "turn", "comparison")
     given = ("campaign", "item", "annotator", "kind", "blind", "flipped", "first", "second")
     columns = [*(ratings.c[name] for name in said), *(comparisons.c[name] for name in given)]
     created = type_coerce(ratings.c.created, String).label("created")  # as the driver has it: pandas reads it faster
-    query = standing(ratings.c.id.label("rating"), created, *columns)
+    query = standing(ratings.c.id.label("rating"), created, *columns, until=until)
     if chosen is not None:
         query = query.where(comparisons.c.campaign.in_(chosen))
     result = connection.execute(query.order_by(ratings.c.created, ratings.c.id))
@@ -64,7 +64,20 @@ def _rows(connection: Connection, chosen: Sequence[str] | None) -> pd.DataFrame:
     table = pd.DataFrame(dict(zip(names, values or [()] * len(names), strict=True)))
     # few judgements have marks, and reading them is slow
     marked = select(ratings.c.id, ratings.c.scales).where(cast(ratings.c.scales, Text) != "{}")
-    return table.assign(scales=table["rating"].map(dict(connection.execute(marked).all())))
+    names_of_items = dict(connection.execute(select(items.c.id, items.c.name)).all())
+    return table.assign(
+        scales=table["rating"].map(dict(connection.execute(marked).all())),
+        item_name=table["item"].map(names_of_items),
+    )
+
+
+def _excluded(connection: Connection, until: datetime | None) -> Sequence[Any]:
+    """Campaigns and annotators whose votes are taken out, or were at a time."""
+    query = select(exclusions.c.campaign, exclusions.c.annotator)
+    if until is None:
+        return connection.execute(query.where(exclusions.c.lifted.is_(None))).all()
+    query = query.where(exclusions.c.created <= until)
+    return connection.execute(query.where(exclusions.c.lifted.is_(None) | (exclusions.c.lifted > until))).all()
 
 
 def _answers(connection: Connection, chosen: set[str]) -> pd.DataFrame:

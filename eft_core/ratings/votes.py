@@ -13,6 +13,7 @@ COLUMNS = {
     "comparison": "str",
     "campaign": "str",
     "item": "str",
+    "item_name": "str",  # the organiser's, from the file of prompts
     "annotator": "str",
     "kind": "str",  # ordinary, repeat (of an ordinary one, sides swapped), gold
     "blind": "bool",  # False: the rater may have seen whose answer is whose
