@@ -7,6 +7,8 @@ name.
 """
 
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +100,21 @@ def launch_options(settings: Settings) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the address and serve until interrupted."""
+    """Print the address and serve until interrupted or told to end; what is kept is then handed to the backup."""
     session = Session(Settings.from_environment())
     try:
         ratings = Ratings.opened(session)
     except (ValueError, Unavailable) as error:
         raise SystemExit(f"EFT Lab cannot keep judgements: {error}") from error
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as Spaces and systemd end it: like Ctrl-C, in good order
     page = build(session, ratings)
     _, address, _ = page.launch(**launch_options(session.settings), quiet=True, prevent_thread_lock=True)
     ratings.ahead.start()
     print(f"EFT Lab: {address}", flush=True)
-    page.block_thread()
-    ratings.close()
+    try:
+        page.block_thread()
+    finally:
+        ratings.close()
 
 
 if __name__ == "__main__":

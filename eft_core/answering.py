@@ -6,7 +6,7 @@ columns of an item share prompt, seed and limits. What cannot be answered is kep
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -74,8 +74,10 @@ def lacking(storage: Storage, family: str, most: int) -> list[Lacking]:
     return []
 
 
-def answer(session: Session, storage: Storage, batch: Sequence[Lacking]) -> None:
-    """Answer a batch, of one plan, and keep the answers as they end."""
+def answer(
+    session: Session, storage: Storage, batch: Sequence[Lacking], stopped: Callable[[], bool] = lambda: False
+) -> None:
+    """Answer a batch, of one plan, and keep the answers as they end, until it is `stopped`."""
     plan = batch[0].plan
     rows = tuple(Row(each.prompt, each.contender.policy, plan.sampling) for each in batch)
     try:
@@ -85,6 +87,8 @@ def answer(session: Session, storage: Storage, batch: Sequence[Lacking]) -> None
         return
     with closing(events):
         for event in events:
+            if stopped():
+                return
             if isinstance(event, RowFinished):
                 _keep(
                     storage, batch[event.row], said_of(session.family, batch[event.row].contender.label, event.answer)
@@ -130,7 +134,7 @@ def _keep(storage: Storage, place: Lacking, said: Said, message: str = "") -> No
 
 
 class Ahead:
-    """The thread. `start` it once; `stop` ends it within a batch."""
+    """The thread. `start` it once; `stop` ends it within a step of decoding."""
 
     def __init__(self, storage: Storage, session: Session) -> None:
         self._storage, self._session = storage, session
@@ -173,7 +177,7 @@ class Ahead:
             self._stopped.wait(_PAUSE)
             return True
         try:
-            answer(self._session, self._storage, batch)
+            answer(self._session, self._storage, batch, self._stopped.is_set)
             self._failures = 0
         except Unavailable:
             raise

@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import func, select
+
 from eft_core.policy import plain, tuned, up_scale
 from eft_core.ratings.campaign import Contender, Plan
 from eft_core.ratings.desk import Desk, Receipt
@@ -11,7 +13,7 @@ from eft_core.ratings.judgement import Judgement
 from eft_core.ratings.office import Office
 from eft_core.ratings.prompts import Prompt
 from eft_core.ratings.studies import Who
-from eft_core.schema import generations, items
+from eft_core.schema import TABLES, generations, items
 from eft_core.storage import Storage
 
 CONTENDERS = (
@@ -45,8 +47,6 @@ def studied(
 
 def answer_all(storage: Storage, campaign: str, plan: Plan) -> None:
     """Write an answer of every contender to every item, of different lengths."""
-    from sqlalchemy import select
-
     with storage.writing() as writer:
         rows = writer.connection.execute(
             select(items).where(items.c.campaign == campaign, items.c.gold.is_(None))
@@ -104,3 +104,9 @@ def rated(storage: Storage, campaign: str, raters: int = 2) -> list[Who]:
             vote(desk, campaign, who, verdict, seconds=3.0 + number, strength=2 if verdict == "left" else None)
             number += 1
     return found
+
+
+def counts(storage: Storage) -> dict[str, int]:
+    """How many rows every table has."""
+    with storage.reading() as connection:
+        return {table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in TABLES}
