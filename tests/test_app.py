@@ -103,7 +103,7 @@ def test_a_killed_app_loses_nothing_that_it_confirmed(tmp_path: Path) -> None:
 DEEP: list[Any] = []
 for _ in range(500):
     DEEP = [DEEP]
-ODD = (
+ODD: tuple[Any, ...] = (
     *(None, [], "x", 7, 1e308, True, DEEP, {}, {"act": None}, {"act": "nope"}, {"act": DEEP}),
     *({"act": "cast"}, {"act": "cast", "judgement": []}, {"act": "cast", "judgement": DEEP}),
     {"act": "place", "campaign": {"$ne": 1}},
