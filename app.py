@@ -59,7 +59,7 @@ def build(session: Session, ratings: Ratings, example: Path = ASSETS / "example.
             with gr.Tab("Compare", id="compare"):
                 compared = compare_tab(page, handlers, example)
             with gr.Tab("Inspect", id="inspect") as inspecting:
-                inspect_tab(tabs, inspecting, compared, Inspector(handlers))
+                inspect_tab(tabs, inspecting, compared, Inspector(handlers, ratings.answers))
             with gr.Tab("Sweep", id="sweep") as sweeping:
                 sweep_tab(page, tabs, sweeping, compared, Sweeper(handlers))
             with gr.Tab("Rate", id="rate"):

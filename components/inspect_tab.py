@@ -19,6 +19,7 @@ class _Boxes:
     """What a visitor fills in, and the state behind it."""
 
     policy: gr.Dropdown
+    rated: gr.Dropdown
     prompt: gr.Textbox
     response: gr.Textbox
     dark: gr.Checkbox
@@ -51,7 +52,9 @@ def _text_part(inspector: Inspector, columns: gr.State) -> tuple[_Boxes, gr.Butt
     """What to read, and what it looks like."""
     with gr.Row(elem_id="inspect-ask"):
         with gr.Column(scale=3, min_width=240):
-            policy = inspector.policies(columns.value, None)
+            with gr.Row():
+                policy = inspector.policies(columns.value, None)
+                rated = gr.Dropdown([], label="Load a rated answer", value=None, visible=False, elem_id="inspect-rated")
             prompt = gr.Textbox("", label="Prompt", placeholder="What was asked", lines=1, max_lines=4)
             response = gr.Textbox(
                 "", label="Response", placeholder="Any text: what was, or could be, answered", lines=2, max_lines=8
@@ -62,7 +65,7 @@ def _text_part(inspector: Inspector, columns: gr.State) -> tuple[_Boxes, gr.Butt
     view = reader()
     figure = gr.Plot(show_label=False, elem_id="overview", container=False, visible=False)
     dark = gr.Checkbox(False, visible="hidden")
-    return _Boxes(policy, prompt, response, dark, view, figure, gr.State(None)), score, stop
+    return _Boxes(policy, rated, prompt, response, dark, view, figure, gr.State(None)), score, stop
 
 
 def _failures_part() -> _Search:
@@ -91,6 +94,15 @@ def inspect_tab(tabs: gr.Tabs, tab: gr.Tab, compared: Compared, inspector: Inspe
     hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     columns, shown = compared.columns, [boxes.view, boxes.figure, boxes.looked]
     tab.select(inspector.policies, [columns, boxes.policy], boxes.policy, queue=False, **hidden)
+    tab.select(inspector.rated, None, boxes.rated, queue=False, **hidden)
+    boxes.rated.input(
+        inspector.open_rated,
+        [columns, boxes.rated, boxes.dark],
+        [tabs, boxes.policy, boxes.prompt, boxes.response, *shown],
+        js=_WITH_MODE,
+        concurrency_limit=WAITING,
+        **hidden,
+    )
     score.click(
         inspector.score,
         [columns, boxes.policy, boxes.prompt, boxes.response, boxes.dark],

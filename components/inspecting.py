@@ -5,7 +5,7 @@ No component is made here. Whatever a browser sends is checked; a mistake become
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from eft_core.config import Text
 from eft_core.document import document, ids_of, summary, summary_line
 from eft_core.events import Inspected, Loading, Queued, Reading
 from eft_core.policy import Policy
+from eft_core.ratings.answers import RatedAnswer
 from eft_core.standalone import page
 from eft_core.trace import Trace
 
@@ -45,6 +46,7 @@ class Inspector:
     """One session's Inspect tab. Stop reaches its readings as it reaches comparisons."""
 
     handlers: Handlers
+    answers: Callable[..., Sequence[RatedAnswer]] = lambda chosen="": ()  # rated ones, or the chosen one
 
     @property
     def session(self) -> Any:
@@ -73,9 +75,30 @@ class Inspector:
 
         Outputs: tabs, policy, prompt, response, reader, figure, what is shown."""
         data = data_of(event)
+        yield from self._open(request, columns, dark, data.get("policy"), data.get("prompt"), data.get("tokens"))
+
+    def rated(self) -> Any:
+        """The rated answers to choose from, if there are any."""
+        choices = [(f"{each.prompt[:70]} · {each.label[:40]}", each.id) for each in self.answers()]
+        return gr.Dropdown(choices, value=None, visible=bool(choices))
+
+    def open_rated(self, request: gr.Request, columns: Columns, chosen: Any, dark: bool) -> Iterator[list[Any]]:
+        """A rated answer, as `open` does with one of Compare."""
+        found = self.answers(chosen) if isinstance(chosen, str) and 0 < len(chosen) <= 64 else ()
+        if not found:
+            error = ValueError("this answer is not there, or its study's results are not open: choose another.")
+            yield [*[gr.skip()] * 4, _refused(error), gr.skip(), gr.skip()]
+            return
+        answer = found[0]
+        yield from self._open(request, columns, dark, answer.policy.to_dict(), answer.prompt, list(answer.token_ids))
+
+    def _open(
+        self, request: gr.Request, columns: Columns, dark: bool, policy: Any, prompt: Any, tokens: Any
+    ) -> Iterator[list[Any]]:
+        """Tabs, policy, prompt, response, reader, figure, what is shown."""
         try:
-            policy = check(Policy.from_dict(data.get("policy")), self.handlers.family)
-            text = Text(check_prompt(data.get("prompt")), check_tokens(data.get("tokens"), MAX_TOKENS), policy)
+            policy = check(Policy.from_dict(policy), self.handlers.family)
+            text = Text(check_prompt(prompt), check_tokens(tokens, MAX_TOKENS), policy)
             column = next((c for c in columns.items if c.policy == policy), Column(0, policy))
             written = self.session.models.tokenizer.decode(list(text.response), skip_special_tokens=True).strip()
         except (TypeError, ValueError, OverflowError) as error:

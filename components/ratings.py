@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from components.gate import Gate
 from components.ratings_results import Source
 from eft_core.answering import Ahead
+from eft_core.ratings.answers import RatedAnswer, rated_answers
 from eft_core.ratings.desk import Desk
 from eft_core.ratings.office import Office
 from eft_core.ratings.records import votes
@@ -27,6 +28,7 @@ class Ratings:
     desk: Desk
     office: Office
     ahead: Ahead
+    family: str
 
     @classmethod
     def opened(cls, session: Session) -> "Ratings":
@@ -38,7 +40,7 @@ class Ratings:
         if backup is not None:
             log.info("%s", restore(storage, backup))
             storage.log = backup
-        return cls(storage, Desk(storage), Office(storage), Ahead(storage, session))
+        return cls(storage, Desk(storage), Office(storage), Ahead(storage, session), session.family.name)
 
     def close(self) -> None:
         """End the thread, if it runs, and close the database."""
@@ -54,6 +56,11 @@ class Ratings:
         """The judgements of a campaign, or of all whose results may be seen."""
         seen = [number for number, _ in self.campaigns(organiser)]
         return votes(self.storage, _chosen(campaign, seen))
+
+    def answers(self, chosen: str = "") -> list[RatedAnswer]:
+        """Judged answers of this page's family whose results may be seen, the latest first; or the `chosen` one."""
+        seen = [number for number, _ in self.campaigns(organiser=False)]
+        return rated_answers(self.storage, self.family, seen, chosen)
 
     def source(self, gate: Gate) -> Source:
         """What results are drawn from, for whoever the gate lets in, and for everybody else."""

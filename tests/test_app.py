@@ -125,7 +125,7 @@ def test_odd_messages_over_http_get_a_sentence_and_change_nothing(tmp_path: Path
         before = counts(storage)
         for message in ODD:
             event = {"campaign": campaign} | message if isinstance(message, dict) else message
-            body = {"data": [], "event_data": event, "fn_index": function, "session_hash": "odd"}
+            body: dict[str, Any] = {"data": [], "event_data": event, "fn_index": function, "session_hash": "odd"}
             answer = client.post("/gradio_api/run/predict", json=body)
             assert answer.status_code == 200
             reply = json.loads(answer.json()["data"][0]["props"]["reply"])

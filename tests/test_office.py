@@ -9,6 +9,7 @@ from studied import CONTENDERS, GOLD, key, plan_of, prompts, rated, studied, vot
 
 from eft_core.config import Limits, Sampling
 from eft_core.policy import plain, tuned
+from eft_core.ratings.answers import rated_answers
 from eft_core.ratings.campaign import Contender, Plan
 from eft_core.ratings.desk import Desk
 from eft_core.ratings.judgement import Judgement
@@ -286,3 +287,19 @@ def test_any_past_state_can_be_read_again(storage: Storage) -> None:
         ["both_bad"],
         ["both_bad"],
     ]
+
+
+def test_rated_answers_are_those_whose_results_are_open_as_they_were_drawn(storage: Storage) -> None:
+    campaign = studied(storage, count=3, gold=[GOLD], golds=0.5)
+    who = Who(Desk(storage).join(campaign))
+    while Desk(storage).place(campaign, who).state == "task":
+        vote(Desk(storage), campaign, who)
+    found = rated_answers(storage, "llama", [campaign])
+    assert len(found) == 9, "each of three to three prompts, and no gold item: no policy wrote those"
+    assert {each.judgements for each in found} == {2}
+    assert {each.label: len(each.token_ids) for each in found} == {"large base": 3, "small tuned": 4, "up-scaled": 5}
+    assert rated_answers(storage, "llama", [campaign], found[4].id) == [found[4]]
+    assert rated_answers(storage, "llama", [], found[4].id) == []
+    assert rated_answers(storage, "atlas", [campaign]) == []
+    Desk(storage).undo(campaign, who, key())
+    assert sum(each.judgements for each in rated_answers(storage, "llama", [campaign])) in (16, 18)

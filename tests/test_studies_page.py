@@ -103,3 +103,23 @@ def test_the_organisers_page_asks_for_a_password_and_says_how_to_set_one(address
     page.goto(f"{address}organise")
     page.get_by_text("set EFT_ORGANISER_PASSWORD").wait_for()
     assert page.get_by_text("A study").count() == 0
+
+
+def test_a_rated_answer_is_looked_into_once_its_studys_results_are_open(kept: Storage, visit: Any) -> None:
+    office = Office(kept)
+    campaign = next(each.id for each in office.campaigns() if each.title == "A study")
+    page = visit()
+    page.get_by_role("tab", name="Inspect").click()
+    page.wait_for_timeout(700)
+    choices = page.locator("#inspect-rated input")
+    choices.click()
+    assert not any("up-scaled" in each for each in page.get_by_role("option").all_inner_texts())
+    office.set_state(campaign, "closed")
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("tab", name="Inspect").click()
+    page.wait_for_timeout(700)
+    choices.click()
+    page.get_by_role("option", name="capital of country").first.click()
+    page.wait_for_selector(".reader .strip-token")
+    assert "capital of country" in page.get_by_placeholder("What was asked").input_value()
+    page.wait_for_selector("#overview .heatmaplayer")
