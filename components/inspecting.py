@@ -41,12 +41,17 @@ class Looked:
     trace: Trace
 
 
+def _none_rated(chosen: str = "") -> Sequence[RatedAnswer]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Inspector:
-    """One session's Inspect tab. Stop reaches its readings as it reaches comparisons."""
+    """One session's Inspect tab. Stop reaches its readings as it reaches comparisons. `answers` gives the rated ones
+    that may be looked into, or the chosen one of them alone."""
 
     handlers: Handlers
-    answers: Callable[..., Sequence[RatedAnswer]] = lambda chosen="": ()  # rated ones, or the chosen one
+    answers: Callable[..., Sequence[RatedAnswer]] = _none_rated
 
     @property
     def session(self) -> Any:

@@ -142,7 +142,7 @@ class Storage:
         """Failures of the database, not of what is asked of it, as `Unavailable`."""
         try:
             yield
-        except (exc.OperationalError, exc.InternalError, exc.DatabaseError, exc.TimeoutError) as error:
+        except (exc.DatabaseError, exc.TimeoutError) as error:
             if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
                 raise
             raise Unavailable(f"{reason(error)}: try again in a moment.") from error

@@ -84,7 +84,7 @@ def filled(storage: Storage, count: int, seed: int = 0) -> str:
                         "turn": 1,
                         "action": "vote",
                         "verdict": verdict,
-                        "strength": chance.choice([None, 1, 2]),
+                        "strength": chance.choice([None, 1, 2]) if verdict in VERDICTS[:2] else None,
                         "scales": {},
                         "tags": [],
                         "comment": "",

@@ -7,17 +7,17 @@ ORGANISERS may be empty. With SYSTEM=spaces and the OAUTH_* of a Space in the en
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from serving import listening
+
 from eft_core.families import family_named
 from eft_core.ratings.office import Office
 from eft_core.storage import Storage
 
-ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse battery"
 
 
@@ -29,19 +29,9 @@ def storage_of(folder: Path) -> Storage:
 def organise_served(folder: Path, password: str = PASSWORD, organisers: str = "", **environment: str) -> Iterator[str]:
     """The address of the page while the block runs."""
     storage_of(folder).close()  # two processes that make the tables at once would wait for each other
-    surroundings = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     command = [sys.executable, __file__, str(folder), password, organisers]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings, cwd=folder)
-    assert process.stdout is not None
-    try:
-        # gradio may say something before: on a Space, of its hot reloading
-        address = next((line.strip() for line in process.stdout if line.startswith("http://")), "")
-        assert address, "the server did not start: its error is above"
+    with listening(command, folder, **environment) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
 
 
 def main(folder: str, password: str, organisers: str) -> None:

@@ -8,11 +8,12 @@ can sign in.
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from serving import listening
 
 from eft_core.config import Limits, Sampling
 from eft_core.policy import plain, tuned
@@ -20,7 +21,6 @@ from eft_core.ratings.campaign import Contender
 from eft_core.ratings.free import Said, Shown
 from eft_core.storage import Storage
 
-ROOT = Path(__file__).parent.parent
 # What would unblind: labels, sizes and behaviours that occur nowhere else on the page.
 CONTENDERS = (Contender("Zanzibar", plain("titanic")), Contender("Timbuktu", tuned("florid", "minnow")))
 SECRETS = ("zanzibar", "timbuktu", "titanic", "florid", "minnow")
@@ -45,19 +45,8 @@ def storage_of(folder: Path) -> Storage:
 @contextmanager
 def rating_served(folder: Path, **environment: str) -> Iterator[str]:
     """The address of the tab while the block runs."""
-    surroundings = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    command = [sys.executable, __file__, str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings, cwd=folder)
-    assert process.stdout is not None
-    try:
-        told = (line.strip() for line in process.stdout)
-        address = next((line for line in told if line.startswith("http://")), "")
-        assert address, "the server did not start: its error is above"
+    with listening([sys.executable, __file__, str(folder)], folder, **environment) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
 
 
 def main(folder: str) -> None:

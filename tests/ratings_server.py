@@ -6,13 +6,12 @@ Its study has labels and raters whose names are hostile; "Nothing yet" has no vo
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from serving import HOSTILE, ROOT
+from serving import HOSTILE, ROOT, listening
 from voted import policies, simulated
 
 from eft_core.ratings.votes import Votes
@@ -35,17 +34,8 @@ def load(campaign: str | None, organiser: bool) -> Votes:
 @contextmanager
 def served() -> Iterator[str]:
     """The address of the page while the block runs."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
-    assert process.stdout is not None
-    try:
-        address = process.stdout.readline().strip()
-        assert address.startswith("http://"), "the server did not start: its error is above"
+    with listening([sys.executable, __file__], ROOT) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ model write hostile text, and every token of it, [broken] fails inside.
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -108,15 +107,15 @@ def write_example(file: Path, session: Any, text: str = "Nairobi.") -> Path:
 
 
 @contextmanager
-def served(families_file: str, example: Path) -> Iterator[str]:
-    """The address of the page while the block runs."""
-    command = [sys.executable, __file__, families_file, str(example)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=example.parent)
+def listening(command: list[str], folder: Path, **variables: str) -> Iterator[str]:
+    """A server in a process of its own while the block runs; its address is the first that it prints."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder)
     assert process.stdout is not None
     try:
-        address = process.stdout.readline().strip()
-        assert address.startswith("http://"), "the server did not start: its error is above"
+        lines = (line.strip().removeprefix("EFT Lab: ") for line in process.stdout)
+        address = next((line for line in lines if line.startswith("http://")), "")
+        assert address, "the server did not start: its error is above"
         yield address
     finally:
         process.terminate()
@@ -125,25 +124,23 @@ def served(families_file: str, example: Path) -> Iterator[str]:
 
 
 @contextmanager
+def served(families_file: str, example: Path) -> Iterator[str]:
+    """The address of the page while the block runs."""
+    command = [sys.executable, __file__, families_file, str(example)]
+    with listening(command, example.parent, HF_HUB_OFFLINE="1") as address:
+        yield address
+
+
+@contextmanager
 def app_served(data: str = "", **variables: str) -> Iterator[str]:
     """The address of `python app.py`, as the README starts it, on a free port; `data` is the folder of its data."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    kept = tempfile.mkdtemp()  # no test looks at the user's own data
-    own = {"GRADIO_SERVER_PORT": str(port), "EFT_DEVICE": "cpu", "EFT_DATA_DIR": data or kept}
-    environment = os.environ | own | variables
-    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline().strip()
-        assert line.startswith("EFT Lab: http://127.0.0.1:"), "the app did not start: its error is above"
-        yield line.removeprefix("EFT Lab: ")
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
-        shutil.rmtree(kept)
+        port = str(probe.getsockname()[1])
+    with tempfile.TemporaryDirectory() as kept:  # no test looks at the user's own data
+        own = {"GRADIO_SERVER_PORT": port, "EFT_DEVICE": "cpu", "EFT_DATA_DIR": data or kept}
+        with listening([sys.executable, "app.py"], ROOT, **(own | variables)) as address:
+            yield address
 
 
 def main(families_file: str, example: str) -> None:

@@ -15,6 +15,7 @@ from rated import HOSTILE, Filled, compared, filled, opened
 from sqlalchemy import select
 from studied import CONTENDERS, key, studied, vote
 
+from eft_core.experiments.documents import harmless
 from eft_core.ratings.campaign import TAGS
 from eft_core.ratings.desk import Desk
 from eft_core.ratings.export import FORMS, SCHEMA, Exported, Wishes, exported
@@ -22,7 +23,6 @@ from eft_core.ratings.judged import COLUMNS, judged
 from eft_core.ratings.judgement import Judgement
 from eft_core.ratings.office import Office
 from eft_core.ratings.records import votes
-from eft_core.ratings.spreadsheet import cell
 from eft_core.ratings.studies import Who, digest_of
 from eft_core.schema import TABLES, annotators
 from eft_core.storage import Storage
@@ -329,14 +329,14 @@ def test_no_spreadsheet_finds_a_formula_whatever_its_separator(storage: Storage,
     ],
 )
 def test_a_cell_is_no_formula_and_its_text_stays_legible(text: str) -> None:
-    made = str(cell(text))
+    made = str(harmless(text))
     assert made.replace("'", "") == text.replace("\r", "\n")
     assert not any(part.lstrip(' "\t').startswith(tuple(FORMULA)) for part in re.split(r"[;\t\n]", made))
 
 
 def test_ordinary_texts_are_cells_as_they_are() -> None:
     for text in ("It's 2 - 1 = 1; so there.", "a,b", "", "e-mail: x@y", "ünï ☃"):
-        assert cell(text) == text
+        assert harmless(text) == text
 
 
 def test_a_spreadsheet_has_a_row_a_judgement_with_all_its_columns(storage: Storage, full: Filled) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 from sqlalchemy.exc import IntegrityError
-from studied import rated, studied, vote
+from studied import rated, studied
 
 from eft_core.config import Settings
 from eft_core.database import on_network
@@ -345,4 +345,3 @@ def test_sqlite_keeps_its_promises(sqlite: Storage) -> None:
 def test_campaigns_that_are_made_are_listed(storage: Storage) -> None:
     studied(storage, count=2)
     assert count(storage, campaigns) == 1
-    assert vote(Desk(storage), studied(storage), Who(Desk(storage).join(studied(storage)))).action == "vote"

@@ -22,7 +22,7 @@ function draw(next, done = null, change = false) {
     side.querySelector('.answer').textContent = task[side.dataset.side].trim(); // models begin an answer with a space
     side.querySelector('.answer').scrollTop = 0;
   }
-  find('.lesson').hidden = mine.taught === (login || mine.code);
+  find('.lesson').hidden = task.number > 1 || mine.taught === (login || mine.code);
   reveal('');
   drawQuestions();
   drawDraft();

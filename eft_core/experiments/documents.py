@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ from eft_core.experiments.study import Finding, Read, Row
 SCHEMA = "eft-lab/experiment/1"
 Document = dict[str, Any]
 _KEYS = ("experiment", "family", "versions", "rows", "tables", "findings", "about")
-# What a spreadsheet would take for the beginning of a formula (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection): at the start of a cell, and wherever
+# one of another country would begin a cell. Wide forms count too; spaces and quotes before them change nothing.
+_FORMULA = re.compile(r"""(?:^|[;\t\n\v\f\x85\u2028\u2029])[\s"'\u200b\ufeff\x00]*(?=[=+\-@＝＋－＠﹦﹢﹣﹫−])""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,15 @@ def _flat(row: Row) -> Row:
 def csv(rows: Sequence[Row]) -> str:
     """Rows as CSV in which no text is taken for a formula."""
     table = frame(rows)
-    return table.apply(lambda column: column.map(_harmless)).to_csv(index=False)
+    return table.apply(lambda column: column.map(harmless)).to_csv(index=False)
 
 
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def harmless(value: object) -> object:
+    """A value as a cell in which nothing is a formula: an apostrophe stands before what would begin one."""
+    if not isinstance(value, str):
+        return value
+    # a lone carriage return would end a row
+    return _FORMULA.sub(r"\g<0>'", value.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

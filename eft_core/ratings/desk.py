@@ -112,7 +112,7 @@ class Desk:
         with self.storage.writing() as writer:
             self._lots.draw(writer, study, annotator)
             place = place_of(writer.connection, study, annotator)
-            if place.state == "waiting" and (self._full(study, place) or all_written(writer.connection, study)):
+            if place.state == "waiting" and (place.done == place.total or all_written(writer.connection, study)):
                 return Place("finished", place.done, place.done)
         return place
 
@@ -189,10 +189,6 @@ class Desk:
         """The campaign of a family's free comparisons, made when it is first asked for."""
         with self.storage.writing() as writer:
             return opened(writer, family)
-
-    def _full(self, study: Study, place: Place) -> bool:
-        most = study.plan.per_annotator if study.plan else None
-        return most is not None and place.done >= most
 
 
 def _check_turn(connection: Connection, study: Study, annotator: Row, row: Row) -> None:

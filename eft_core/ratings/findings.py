@@ -60,8 +60,8 @@ def nothing(votes: Votes, chosen: Filter) -> str:
     """Why there is nothing to show, and what to do."""
     if not len(votes):
         return "No ratings yet: open Rate and judge two answers, or send a campaign's link to your raters."
-    other = "named" if chosen.blind else "blind"
-    return f"No vote is left of {len(votes):,}: choose fewer filters, or look at the {other} comparisons."
+    other = "whose names may have been seen" if chosen.blind else "that were blind"
+    return f"No vote is left of {len(votes):,}: choose fewer filters, or look at the comparisons {other}."
 
 
 def summary(votes: Votes, found: Votes, cast: Ballots) -> str:
@@ -69,7 +69,9 @@ def summary(votes: Votes, found: Votes, cast: Ballots) -> str:
     people = found.table["annotator"].nunique()
     out = len(votes) - len(found)
     other = len(found) - len(cast)
-    text = f"{len(cast):,} votes of {people:,} raters on {cast.items:,} items; {_pairs(cast)}."
+    counts = ((len(cast), "vote"), (people, "rater"), (cast.items, "item"))
+    votes_told, raters_told, items_told = (f"{count:,} {word}{'' if count == 1 else 's'}" for count, word in counts)
+    text = f"{votes_told} of {raters_told} on {items_told}; {_pairs(cast)}."
     if other:
         text += f" {other:,} more are repeats and gold items, which count for agreement alone."
     return text + (f" The filters leave {out:,} votes out." if out else "")

@@ -144,4 +144,5 @@ def _said(conversational: bool, **texts: str) -> Row:
     if not conversational:
         return dict(texts)
     roles = {"prompt": "user"}
-    return {name: [{"role": roles.get(name, "assistant"), "content": text}] for name, text in texts.items()}
+    # a template puts its own spaces around a turn, and raters saw the texts without theirs
+    return {name: [{"role": roles.get(name, "assistant"), "content": text.strip()}] for name, text in texts.items()}
