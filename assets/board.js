@@ -5,6 +5,7 @@
 const find = (name) => element.querySelector(name);
 const root = find('.columns');
 const status = find('.status');
+const after = find('.after');
 const echo = find('.echo');
 const cards = new Map(); // key of a column -> its nodes
 const read = new Map(); // name of a run -> characters read
@@ -19,9 +20,14 @@ const strips = tokenStrips({
   shifts: find('.strip-shifts'),
   layer: find('.layer'),
   live: find('.strip-live'),
-  onBranch: ({ key, tokens }) => trigger('select', { act: 'branch', key, tokens, prompt: shown.prompt }),
+  onBranch: ({ key, tokens }) => trigger('select', { act: 'branch', key, tokens, ...asked() }),
   onRegenerate: ({ key, behaviours, beta }) => trigger('select', { act: 'weigh', key, behaviours, beta }),
 });
+
+// What the shown run asked, for what goes on from it; and whether two asked the same.
+const asked = () => ({ prompt: shown.prompt, context: shown.context });
+const alike = (one, other) =>
+  one.prompt === other.prompt && JSON.stringify(one.context) === JSON.stringify(other.context);
 
 function node(tag, className, parent, text) {
   const made = document.createElement(tag);
@@ -56,7 +62,12 @@ function makeCard(key) {
   host.hidden = true;
   const foot = node('footer', '', card);
   const made = { card, name, remove, formula, text, body, host, told: 0 };
-  Object.assign(made, { note: node('span', 'note', foot), count: node('span', 'count', foot) });
+  const said = node('span', 'said', foot);
+  made.note = node('span', 'note', said);
+  made.reply = button('reply', said, 'reply', key);
+  made.reply.textContent = 'Reply';
+  made.reply.title = 'Ask on after this answer: all columns are told it as theirs';
+  made.count = node('span', 'count', foot);
   Object.assign(made, makeShare(foot, key));
   made.inspect = button('inspect', foot, 'inspect', key);
   made.inspect.textContent = 'Inspect';
@@ -106,7 +117,7 @@ function drawColumn(column) {
   made.name.title = 'Edit this column in the settings';
   made.remove.setAttribute('aria-label', `Remove ${column.label}`);
   made.remove.hidden = layout.columns.length < 2;
-  const branch = shown && column.branch && column.branch.prompt === shown.prompt ? column.branch : null;
+  const branch = shown && column.branch && alike(column.branch, shown) ? column.branch : null;
   setText(made.formula, branch ? `${column.formula}, from token ${branch.at}` : column.formula);
   drawAnswer(made, answer, running, stale);
   drawTokens(made, column, answer);
@@ -139,6 +150,7 @@ function drawAnswer(made, answer, running, stale) {
   if (stale && !running) note = 'settings changed, press Run';
   setText(made.note, note);
   setText(made.count, answer ? rate(answer) : '');
+  made.reply.hidden = !(answer && answer.end && !answer.failed && text.trim() && shown.replies);
   drawShare(made, answer);
 }
 
@@ -178,7 +190,10 @@ function draw() {
 }
 
 function drawEcho() {
+  after.hidden = !(shown && shown.note);
   if (!shown) return setText(echo, '');
+  setText(after, shown.note);
+  after.title = [shown.context.system, ...shown.context.turns.flat()].join('\n').trim().slice(0, 2000);
   const prompt = shown.prompt.length > 160 ? `${shown.prompt.slice(0, 160)}…` : shown.prompt;
   setText(echo, shown.example ? `Example, press Run to compute it here: ${prompt}` : prompt);
   echo.toggleAttribute('data-example', shown.example);
@@ -195,10 +210,10 @@ function drawPanelTitle() {
 function open(run) {
   waiting = null;
   run.running = !run.example;
-  const before = run.joins && shown && shown.prompt === run.prompt ? shown.rows : new Map();
+  const before = run.joins && shown && alike(shown, run) ? shown.rows : new Map();
   for (const [key, row] of before) run.rows.set(key, row);
-  for (const { key, mark } of run.columns) {
-    run.rows.set(key, { text: '', n: 0, s: 0, mark, how: run.mark, chunks: [] });
+  for (const { key, mark, label, formula } of run.columns) {
+    run.rows.set(key, { text: '', n: 0, s: 0, mark, how: run.mark, by: `${label}: ${formula}`, chunks: [] });
   }
   shown = run;
   if (!run.example && run.query) remember(run.query);
@@ -216,7 +231,7 @@ function finish(run, kind, over, text) {
   run.over = over;
   ended.add(run.id);
   if (waiting === run) waiting = null;
-  say(kind, text);
+  if (text !== null) say(kind, text);
 }
 
 const take = {
@@ -260,7 +275,10 @@ const take = {
     if (row) row.chunks.push(data);
   },
   done(run, data) { finish(run, '', '', data.text); },
-  stopped(run) { finish(run, '', 'stopped', 'Stopped'); },
+  stopped(run) {
+    const newer = waiting !== run && (waiting || (shown !== run && shown && shown.running));
+    finish(run, '', 'stopped', newer ? null : 'Stopped'); // the run that ended it has its say
+  },
   error(run, data) { finish(run, 'error', 'not finished', data.text); },
 };
 
@@ -290,7 +308,7 @@ function arrange() {
     went = layout.go;
     // After the prompt of a link has reached its box. One column alone joins those that are shown, on their prompt.
     const { only } = layout;
-    setTimeout(() => trigger('submit', only === null ? {} : { only, prompt: shown.prompt }), 50);
+    setTimeout(() => trigger('submit', only === null ? {} : { only, ...asked() }), 50);
   }
 }
 
@@ -313,7 +331,12 @@ async function copy() {
 function inspect(key) {
   const { chunks } = shown.rows.get(key);
   const tokens = chunks.flatMap((chunk) => chunk.tokens.ids);
-  trigger('expand', { prompt: shown.prompt, policy: chunks[0].policy, tokens });
+  trigger('expand', { ...asked(), policy: chunks[0].policy, tokens });
+}
+
+function reply(key) {
+  const { text, by } = shown.rows.get(key);
+  trigger('edit', { ...asked(), answer: text.trim(), by });
 }
 
 const narrow = () => matchMedia('(max-width: 1099px)').matches;
@@ -335,6 +358,7 @@ element.addEventListener('click', (event) => {
   const { act } = target.dataset;
   if (act === 'copy') copy();
   else if (act === 'inspect') inspect(Number(target.dataset.key));
+  else if (act === 'reply') reply(Number(target.dataset.key));
   else if (act === 'panel') panel(!document.body.hasAttribute('data-panel'), true);
   else trigger('select', { act, key: Number(target.dataset.key || 0) });
   if (act === 'select' && narrow()) panel(true, true);

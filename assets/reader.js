@@ -28,12 +28,14 @@ function reading(on) {
 }
 
 const take = {
-  look({ prompt, label, role, formula }) {
+  look({ prompt, note, label, role, formula }) {
     if (strip) strip.clear();
     card.hidden = true;
     card.dataset.role = role;
     find('h2').textContent = label;
     find('.formula').textContent = formula;
+    find('.after').textContent = note;
+    find('.after').hidden = !note;
     find('.echo').textContent = prompt.length > 160 ? `${prompt.slice(0, 160)}…` : prompt;
     find('.note').textContent = '';
     strip = strips.column(0, find('.tokens'), { label, role });

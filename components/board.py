@@ -26,6 +26,7 @@ SKELETON = """
       <button type="button" class="quiet" data-act="add">Add column</button>
     </div>
   </div>
+  <p class="after" hidden></p>
   <p class="echo" dir="auto"></p>
   <div class="layer">
     <div class="strip-tools" role="group" aria-label="Token colours"></div>
@@ -51,7 +52,7 @@ class Wish:
 
 def board(log: str, layout: str) -> gr.HTML:
     """The component. Its triggers: `select` with an act and a column's key; `submit` to run, all columns or `only` one;
-    `expand` to look at an answer in Inspect."""
+    `expand` to look at an answer in Inspect; `edit` to reply to one."""
     script = strip_script() + (ASSETS / "board.js").read_text(encoding="utf-8")
     return gr.HTML(
         value=log,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-from eft_core.families import Family, default_columns
+from components.conversation import Context
+from eft_core.family import Family, default_columns
 from eft_core.policy import Member, Policy, tuned
 
 MAX_COLUMNS = 8
@@ -23,13 +24,14 @@ class Branch:
 
     prompt: str
     tokens: tuple[int, ...]
+    context: Context = Context()  # noqa: RUF009  # frozen
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One policy on the page. `key` never changes; an empty `label` means: name it after its policy.
 
-    A `branch` belongs to its prompt: for another one the column answers as if it had none.
+    A `branch` belongs to its prompt and what that was asked after: else the column answers as if it had none.
     """
 
     key: int
@@ -37,9 +39,10 @@ class Column:
     label: str = ""
     branch: Branch | None = None
 
-    def given(self, prompt: str) -> tuple[int, ...]:
-        """The tokens with which its answer to `prompt` begins."""
-        return self.branch.tokens if self.branch is not None and self.branch.prompt == prompt else ()
+    def given(self, prompt: str, context: Context = Context()) -> tuple[int, ...]:  # noqa: B008  # frozen
+        """The tokens with which its answer to `prompt` after `context` begins."""
+        branch = self.branch
+        return branch.tokens if branch is not None and (branch.prompt, branch.context) == (prompt, context) else ()
 
 
 @dataclass(frozen=True, slots=True)

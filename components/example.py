@@ -16,7 +16,7 @@ from components.inputs import Decoding, check_length, check_prompt, check_sampli
 from components.lines import line, opening, row_line, settings_mark
 from components.links import Link, decode_column, encode
 from eft_core.document import SCHEMA
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.policy import Policy
 
 
@@ -30,21 +30,22 @@ class FirstPaint:
     log: str
 
 
-def first_paint(file: Path, family: Family) -> FirstPaint:
-    """The example of `file`, or empty columns and a sentence on why there is none."""
+def first_paint(file: Path, family: Family, prompt: str = "") -> FirstPaint:
+    """The example of `file`; or empty columns with `prompt`, and a sentence on why there is none."""
     try:
-        return _read(json.loads(file.read_text(encoding="utf-8")), family)
+        example = json.loads(file.read_text(encoding="utf-8"))
+        if example["family"] == family.name:
+            return _read(example, family)
+        note = f"No example is stored for {family.title}: press Run to see its answers."
     except FileNotFoundError:
         note = "No example is stored here: write a question and press Run."
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         note = f"The stored example does not fit this family ({error}): write a question and press Run."
     log = line("id", id="example") + line("plan", text=note)
-    return FirstPaint("", Columns.default(family), Decoding(), log)
+    return FirstPaint(prompt, Columns.default(family), Decoding(), log)
 
 
 def _read(example: dict[str, Any], family: Family) -> FirstPaint:
-    if example["family"] != family.name:
-        raise ValueError(f"it is of {str(example['family'])[:40]!r}")
     sampling = check_sampling(*(example["sampling"].get(name) for name in ("temperature", "top_p", "top_k", "seed")))
     decoding = Decoding(sampling, check_length(example["limits"]["max_new_tokens"]))
     prompt = check_prompt(example["prompt"])

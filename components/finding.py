@@ -4,7 +4,7 @@ No component is made here. Whatever a browser sends is checked; a mistake become
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from components.lines import line
 from eft_core.cases import Case, atlas_cases, read_cases
 from eft_core.events import Reading
 from eft_core.failures import Report, examined
+from eft_core.policy import Policy
 
 MAX_CASES = 200
 MAX_LISTED = 200  # failures; the rest is in the command line's JSON
@@ -39,6 +40,8 @@ class Finder:
         try:
             policy = columns.select(key).current.policy
             cases = self._cases(source, items, file)
+            limits = self.inspector.handlers.limits
+            who = limits.ask(request, max((case.prompt for case in cases), key=len, default=""))
         except (TypeError, ValueError) as error:
             yield [line("error", text=sentence(error)), gr.skip()]
             return
@@ -46,10 +49,11 @@ class Finder:
         with self.inspector.handlers.runs.under_way(request.session_hash or uuid.uuid4().hex) as stop:
             try:
                 found: list[Report] = []
-                for batch in batches(lambda: _reported(examined(self.inspector.session, cases, policy), found), stop):
-                    if reading := [event for event in batch if isinstance(event, Reading)]:
-                        text = f"Read {reading[-1].done:,} of {reading[-1].total:,} tokens"
-                        yield [line("status", text=text), gr.skip()]
+                for batch in batches(lambda: self._examined(who, cases, policy, found), stop):
+                    reading = [event for event in batch if isinstance(event, Reading)]
+                    text = f"Read {reading[-1].done:,} of {reading[-1].total:,} tokens" if reading else ""
+                    # Also where nothing is new: gradio can end a call, when its page is closed, only where it yields.
+                    yield [line("status", text=text) if text else gr.skip(), gr.skip()]
             except Exception as error:  # the page says it; the log has the rest
                 yield [line("error", text=sentence(error)), gr.skip()]
                 return
@@ -57,6 +61,11 @@ class Finder:
             yield [line("status", text="Stopped."), gr.skip()]
             return
         yield [self._listed(found[0]), found[0]]
+
+    def _examined(self, who: str, cases: Sequence[Case], policy: Policy, found: list[Report]) -> Iterator[Any]:
+        """The progress of an examination; its report goes into `found`."""
+        with self.inspector.handlers.limits.reading(who, [case.response for case in cases]):
+            found.append((yield from examined(self.inspector.session, cases, policy)))
 
     def _cases(self, source: str, items: float, file: str | None) -> tuple[Case, ...]:
         if source == "file":
@@ -117,8 +126,3 @@ def verdict(report: Report) -> str:
         f"{report.tokens:,} tokens of {len(report.cases)} reference answers: large base right and mixture wrong at "
         f"{base}, the other way round at {other}.{shown}"
     )
-
-
-def _reported(steps: Any, found: list[Report]) -> Iterator[Any]:
-    """The progress of an examination; its report goes into `found`."""
-    found.append((yield from steps))

@@ -1,7 +1,8 @@
 """Who may organise campaigns: a password or a Hugging Face account that the server's settings name.
 
 A pass lives in the visitor's state on the server, and every handler shows it here again. Wrong passwords make the next
-ones wait, those of the same page longer than those of others: nobody is locked out, and guessing takes years.
+ones wait, those of the same address longer than those of others, and a few minutes hold few of one address: guessing
+takes years. A page's own name would count for nothing, since whoever guesses takes a new one each time.
 """
 
 import hashlib
@@ -9,16 +10,20 @@ import hmac
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gradio.utils import get_space
+
+from eft_core.bounds import refused
 
 HOURS = 12.0  # that a pass lasts
 LEAST_PASSWORD, MOST_PASSWORD = 12, 1000  # characters
 REMEMBERED = 600.0  # seconds that an attempt counts
 MOST_ATTEMPTS = 1000  # that are remembered
-LONGEST_OWN, LONGEST = 30.0, 5.0  # seconds that a password waits after wrong ones of its page, and of any page
+MOST_OWN, MOST_WAITING = 12, 32  # attempts of one address that are remembered, and of all that wait at once
+LONGEST_OWN, LONGEST = 30.0, 5.0  # seconds that a password waits after wrong ones of its address, and of any
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Gate:
         self._organisers = frozenset(name.casefold() for name in organisers)
         self._clock = clock
         self._attempts: deque[tuple[float, str]] = deque(maxlen=MOST_ATTEMPTS)
+        self._waiting = 0
         self.remedy = _remedy(password, organisers)
 
     @property
@@ -47,16 +53,34 @@ class Gate:
         """Whether a Hugging Face account may come in, and this server can see to it that it is one."""
         return bool(self._organisers) and oauth_on()
 
+    @contextmanager
+    def attempt(self, visitor: str) -> Iterator[float]:
+        """The seconds that a password must wait within the block. Refused where too many came from that address, or
+        wait already: each of them is a call that others wait behind."""
+        self._forget()
+        own = [at for at, each in self._attempts if each == visitor]
+        if len(own) >= MOST_OWN:
+            raise refused("too many passwords came from where you are", own[-MOST_OWN] + REMEMBERED - self._clock())
+        if self._waiting >= MOST_WAITING:
+            raise refused("too many passwords wait already", LONGEST)
+        self._waiting += 1
+        try:
+            yield self.knock(visitor)
+        finally:
+            self._waiting -= 1
+
     def knock(self, visitor: str) -> float:
         """Note an attempt before it is looked at, so that many at once do not pass for the first. The seconds that its
         password must wait."""
-        now = self._clock()
-        while self._attempts and self._attempts[0][0] < now - REMEMBERED:
-            self._attempts.popleft()
+        self._forget()
         own = sum(each == visitor for _, each in self._attempts)
         wait = max(min(2.0**own - 1.0, LONGEST_OWN), min(0.05 * len(self._attempts), LONGEST))
-        self._attempts.append((now, visitor))
+        self._attempts.append((self._clock(), visitor))
         return wait
+
+    def _forget(self) -> None:
+        while self._attempts and self._attempts[0][0] < self._clock() - REMEMBERED:
+            self._attempts.popleft()
 
     def enter(self, password: object, visitor: str) -> Pass:
         """A pass for the right password; ValueError for any other. `knock` comes first."""

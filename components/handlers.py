@@ -16,6 +16,8 @@ from components.answers import RowAnswer, advance
 from components.batches import batches
 from components.board import Wish, asked, data_of, laid_out
 from components.columns import Branch, Columns, first_tuning, from_controls, title_of
+from components.conversation import Context, check_context, check_turn, context_of
+from components.earlier import A_SYSTEM, A_TURN, asked_after, check_taken, takes, unasked
 from components.example import ExamplePrompt
 from components.inputs import (
     MAX_LENGTH,
@@ -28,15 +30,18 @@ from components.inputs import (
     number,
 )
 from components.latest import Latest
+from components.limits import Limiter
 from components.lines import layout, line, lines, opening, settings_mark
 from components.links import Link, decode, encode
+from components.meter import Meter, Told
 from components.panel import DECODING_CONTROLS, decoding_showing, showing
 from components.records import Records
 from components.runs import Runs
 from eft_core.config import Request, Row
 from eft_core.events import Done, Queued
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.session import Session
+from eft_core.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +64,14 @@ def sentence(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Handlers:
-    """One session's page. Visitors differ by their `Columns` (gr.State) and their session hash alone."""
+    """One session's page. Visitors differ by their `Columns` (gr.State) and session hash; to `limits`, by address."""
 
     session: Session
     family: Family
     runs: Runs = field(default_factory=Runs)
     latest: Latest = field(default_factory=Latest)
+    limits: Limiter = field(default_factory=lambda: Limiter.of(Settings()))
+    meter: Meter = field(default_factory=Meter)
 
     def edit(self, columns: Columns, *controls: Any) -> list[Any]:
         """The selected column as the panel says. Policy controls are updated only where the size changed."""
@@ -108,9 +115,10 @@ class Handlers:
             case "remove":
                 return columns.remove(wish.key)
             case "branch":
-                branch = Branch(check_prompt(data.get("prompt")), check_tokens(data.get("tokens"), MAX_LENGTH))
+                context = context_of(data.get("context"))
+                branch = Branch(check_prompt(data.get("prompt")), check_tokens(data.get("tokens"), MAX_LENGTH), context)
                 parent = columns.select(wish.key).current
-                row = Row(branch.prompt, parent.policy, given=branch.tokens)
+                row = Row(branch.prompt, parent.policy, given=branch.tokens, **context.core)
                 self.session.plan(Request((row,), settings(decoding).limits))  # refuses what cannot go on
                 text = self.session.token_texts.text(branch.tokens[-1])
                 return columns.fork(wish.key, branch, f"{title_of(parent, self.family)[:24]} ↳ {text.strip()}")
@@ -121,14 +129,28 @@ class Handlers:
                 return columns.weigh(wish.key, behaviours, data.get("beta", 1.0), self.family)
         return columns.add()
 
+    def reply(self, event: gr.EventData, columns: Columns, *decoding: Any) -> list[Any]:
+        """An answer of the board becomes an earlier turn of what is asked next, of every column alike.
+
+        Outputs: prompt, board, system prompt and earlier turns."""
+        data = data_of(event)
+        try:
+            turn = check_turn([data.get(name) for name in ("prompt", "answer", "by")])
+            context = context_of(data.get("context")).then(turn)
+            check_taken(self.session, context)
+        except ValueError as error:
+            return [gr.skip(), self._laid_out(columns, decoding, sentence(error)), *unasked()]
+        return ["", self._laid_out(columns, decoding), *asked_after(context)]
+
     def stage(self, example: ExamplePrompt, *decoding: Any) -> list[Any]:
         """An example that brings its own columns. Outputs: prompt, columns, board, the policy controls."""
         columns = Columns.of(example.columns)
         return [example.text, columns, self._laid_out(columns, decoding), *showing(columns.current, self.family)]
 
     def open_link(self, request: gr.Request, columns: Columns) -> list[Any]:
-        """At load: the comparison of the address, run at once. Outputs: prompt, columns, board, all controls."""
-        nothing = [gr.skip()] * (3 + len(self._untouched()) + DECODING_CONTROLS)
+        """At load: the comparison of the address, run at once. Outputs: prompt, columns, board, system prompt and
+        earlier turns, all controls."""
+        nothing = [*[gr.skip()] * 3, *unasked(), *self._untouched(), *[gr.skip()] * DECODING_CONTROLS]
         mark = settings_mark(Decoding())
         try:
             link = decode(query_items(request), self.family)
@@ -141,12 +163,24 @@ class Handlers:
         mark = settings_mark(link.decoding)
         board = laid_out(layout(opened, self.family, mark, go=uuid.uuid4().hex if link.prompt else ""))
         shown = [*showing(opened.current, self.family), *decoding_showing(link.decoding)]
-        return [link.prompt, opened, board, *shown]
+        return [link.prompt, opened, board, *(asked_after(link.context) if link.context.note else unasked()), *shown]
+
+    def offer_system(self) -> Any:
+        """At load, beside all else, for a tokenizer may have to be read: the system prompt's fold, where the family's
+        chat template has the role. Output: the fold, which is never hidden from whoever has opened it."""
+        return gr.update(visible=True) if takes(self.session, A_SYSTEM) else gr.skip()
 
     def run(
-        self, request: gr.Request, event: gr.EventData, prompt: str, columns: Columns, *decoding: Any
+        self,
+        request: gr.Request,
+        event: gr.EventData,
+        prompt: str,
+        system: str,
+        earlier: Context,
+        columns: Columns,
+        *decoding: Any,
     ) -> Iterator[str]:
-        """The comparison as a growing log for the board, at least one yield every 100 ms.
+        """The comparison as a growing log for the board, a yield every 100 ms, less often in a crowd; the newest wins.
 
         `event` may name one column, to be run alone on the prompt of those that are there, and to join them."""
         name = uuid.uuid4().hex[:12]
@@ -155,23 +189,30 @@ class Handlers:
             joins = wanted.get("only") is not None
             chosen = (columns.select(wanted["only"]).current,) if joins else columns.items
             prompt = check_prompt(wanted.get("prompt") if joins else prompt)
+            context = context_of(wanted.get("context")) if joins else check_context(system, earlier.values()["turns"])
             how = settings(decoding)
-            rows = tuple(Row(prompt, c.policy, how.sampling, given=c.given(prompt)) for c in chosen)
+            each = [(c.policy, c.given(prompt, context)) for c in chosen]
+            rows = tuple(Row(prompt, policy, how.sampling, given=given, **context.core) for policy, given in each)
             asked_for = Request(rows, how.limits, how.speculation, how.record)
+            who = self.limits.ask(request, prompt, *context.texts)
         except (TypeError, ValueError) as error:
+            self.meter.refused("compare", self.family.name)
             yield line("id", id=name) + line("error", text=sentence(error))
             return
         # An address carries no branches: it would not fit, and they are of one prompt.
-        query = encode(Link(prompt, tuple((c.label, c.policy) for c in columns.items if not c.given(prompt)), how))
-        text = opening(name, prompt, chosen, self.family, settings_mark(how), query, joins=joins)
+        here = tuple((c.label, c.policy) for c in columns.items if not c.given(prompt, context))
+        query, mark = encode(Link(prompt, here, how, context)), settings_mark(how)
+        replies = takes(self.session, A_TURN)
+        text = opening(name, prompt, chosen, self.family, mark, query, False, joins, context, replies)
         visitor, labels = request.session_hash or name, [title_of(c, self.family) for c in chosen]
-        with self.runs.under_way(visitor) as stop:
+        with self.runs.under_way(visitor, "comparison", instead=not joins) as stop:
             try:
-                for added, ended in self._told(asked_for, tuple(c.key for c in chosen), stop):
-                    text += added
-                    if ended is not None:
-                        self.latest.keep(visitor, name, self.family, asked_for, labels, ended.answers)
-                    yield text
+                with self.meter.request("compare", self.family.name, len(rows), prompt, stop) as told:
+                    for added, ended in self._told(who, asked_for, tuple(c.key for c in chosen), told):
+                        text += added
+                        if ended is not None:
+                            self.latest.keep(visitor, name, self.family, asked_for, labels, ended.answers)
+                        yield text
                 if stop.is_set():
                     text += line("stopped")
             except Exception as error:  # the page says it; the log has the rest
@@ -179,14 +220,15 @@ class Handlers:
             yield text
 
     def stop(self, request: gr.Request) -> None:
-        """Stop all comparisons of this page; they end within 100 ms."""
+        """Stop all that this page runs; it ends within 100 ms. The same when the page is closed."""
         self.runs.stop(request.session_hash or "")
 
-    def _told(self, request: Request, keys: tuple[int, ...], stop: Any) -> Iterator[tuple[str, Done | None]]:
+    def _told(self, who: str, request: Request, keys: tuple[int, ...], told: Told) -> Iterator[tuple[str, Done | None]]:
         """The memory plan, then what the session says, as lines; with the last, all that was answered."""
         yield line("plan", text=str(self.session.plan(request))), None
         rows, place, records = (RowAnswer(),) * len(keys), None, Records(self.session.token_texts, keys)
-        for batch in batches(lambda: self.session.stream(request), stop):
+        for batch in batches(lambda: self.limits.stream(who, self.session, request), told.stop, self.limits.interval):
+            told.saw(batch)
             news = [event for event in batch if not isinstance(event, Queued) or event != place]
             place = next((event for event in reversed(news) if isinstance(event, Queued)), place)
             before, rows = rows, advance(rows, news)

@@ -34,14 +34,20 @@ class Decoding:
 
 
 def check_prompt(prompt: object) -> str:
-    """The prompt as text that every tokenizer takes: a lone half of a surrogate pair becomes U+FFFD."""
-    if not isinstance(prompt, str):
-        raise ValueError("the prompt must be a text.")
-    if not prompt.strip():
+    """The prompt, which must say something."""
+    text = whole_text("prompt", prompt)
+    if not text.strip():
         raise ValueError("The prompt is empty: write a question, or pick one of the examples.")
-    if len(prompt) > MAX_PROMPT:
-        raise ValueError(f"The prompt has {len(prompt):,} characters and at most {MAX_PROMPT:,} fit: shorten it.")
-    return prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def whole_text(name: str, given: object) -> str:
+    """A visitor's text as every tokenizer takes it: a lone half of a surrogate pair becomes U+FFFD."""
+    if not isinstance(given, str):
+        raise ValueError(f"the {name} must be a text.")
+    if len(given) > MAX_PROMPT:
+        raise ValueError(f"The {name} has {len(given):,} characters and at most {MAX_PROMPT:,} fit: shorten it.")
+    return given.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def check_sampling(temperature: object, top_p: object, top_k: object, seed: object) -> Sampling:

@@ -1,11 +1,14 @@
 """The Inspect tab: any text under any policy, its figures, and where the mixture fails, connected to the handlers."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from components.compare import WAITING, Compared
+from components.conversation import Context
+from components.earlier import Earlier, earlier, showing
 from components.finding import MAX_CASES, Finder
 from components.inspecting import Inspector
 from components.reader import findings, reader
@@ -22,6 +25,7 @@ class _Boxes:
     rated: gr.Dropdown
     prompt: gr.Textbox
     response: gr.Textbox
+    before: Earlier
     dark: gr.Checkbox
     view: gr.HTML
     figure: gr.Plot
@@ -55,6 +59,7 @@ def _text_part(inspector: Inspector, columns: gr.State) -> tuple[_Boxes, gr.Butt
             with gr.Row():
                 policy = inspector.policies(columns.value, None)
                 rated = gr.Dropdown([], label="Load a rated answer", value=None, visible=False, elem_id="inspect-rated")
+            before = earlier("inspect-earlier")
             prompt = gr.Textbox("", label="Prompt", placeholder="What was asked", lines=1, max_lines=4)
             response = gr.Textbox(
                 "", label="Response", placeholder="Any text: what was, or could be, answered", lines=2, max_lines=8
@@ -65,7 +70,7 @@ def _text_part(inspector: Inspector, columns: gr.State) -> tuple[_Boxes, gr.Butt
     view = reader()
     figure = gr.Plot(show_label=False, elem_id="overview", container=False, visible=False)
     dark = gr.Checkbox(False, visible="hidden")
-    return _Boxes(policy, rated, prompt, response, dark, view, figure, gr.State(None)), score, stop
+    return _Boxes(policy, rated, prompt, response, before, dark, view, figure, gr.State(None)), score, stop
 
 
 def _failures_part() -> _Search:
@@ -93,19 +98,20 @@ def inspect_tab(tabs: gr.Tabs, tab: gr.Tab, compared: Compared, inspector: Inspe
     finder = Finder(inspector)
     hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     columns, shown = compared.columns, [boxes.view, boxes.figure, boxes.looked]
+    opened = [tabs, boxes.policy, boxes.prompt, boxes.response, *boxes.before.every, *shown]
     tab.select(inspector.policies, [columns, boxes.policy], boxes.policy, queue=False, **hidden)
     tab.select(inspector.rated, None, boxes.rated, queue=False, **hidden)
     boxes.rated.input(
         inspector.open_rated,
         [columns, boxes.rated, boxes.dark],
-        [tabs, boxes.policy, boxes.prompt, boxes.response, *shown],
+        opened,
         js=_WITH_MODE,
         concurrency_limit=WAITING,
         **hidden,
     )
     score.click(
         inspector.score,
-        [columns, boxes.policy, boxes.prompt, boxes.response, boxes.dark],
+        [columns, boxes.policy, boxes.prompt, boxes.response, boxes.before.context, boxes.dark],
         shown,
         js=_WITH_MODE,
         concurrency_limit=WAITING,
@@ -114,7 +120,7 @@ def inspect_tab(tabs: gr.Tabs, tab: gr.Tab, compared: Compared, inspector: Inspe
     compared.view.expand(
         inspector.open,
         [columns, boxes.dark],
-        [tabs, boxes.policy, boxes.prompt, boxes.response, *shown],
+        opened,
         js=_WITH_MODE,
         concurrency_limit=WAITING,
         **hidden,
@@ -135,6 +141,8 @@ def inspect_tab(tabs: gr.Tabs, tab: gr.Tab, compared: Compared, inspector: Inspe
         concurrency_limit=WAITING,
         **hidden,
     )
+    # A case has its prompt alone.
+    search.view.select(partial(showing, Context()), None, boxes.before.every, queue=False, **hidden)
     search.view.select(
         finder.show_case,
         [search.report, boxes.dark],

@@ -4,6 +4,7 @@ No component is made here. Whatever a browser sends is checked; a mistake become
 """
 
 import json
+import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import gradio as gr
 from components.batches import batches
 from components.board import data_of
 from components.columns import Column, Columns, check, role_of, title_of
+from components.conversation import Context, context_of
+from components.earlier import showing
 from components.figures import overview
 from components.handlers import Handlers, sentence
 from components.inputs import MAX_PROMPT, check_prompt, check_tokens
@@ -26,8 +29,10 @@ from eft_core.events import Inspected, Loading, Queued, Reading
 from eft_core.policy import Policy
 from eft_core.ratings.answers import RatedAnswer
 from eft_core.standalone import page
+from eft_core.storage import Unavailable
 from eft_core.trace import Trace
 
+log = logging.getLogger(__name__)
 MAX_TOKENS = 20_000  # of a text; every context window so far is shorter
 
 
@@ -39,6 +44,7 @@ class Looked:
     label: str
     role: str
     trace: Trace
+    context: Context = Context()  # noqa: RUF009  # frozen
 
 
 def _none_rated(chosen: str = "") -> Sequence[RatedAnswer]:
@@ -64,68 +70,104 @@ class Inspector:
         return gr.Dropdown(choices, label="Policy", value=chosen if chosen in keys else columns.selected)
 
     def score(
-        self, request: gr.Request, columns: Columns, key: int, prompt: str, response: str, dark: bool
+        self,
+        request: gr.Request,
+        columns: Columns,
+        key: int,
+        prompt: str,
+        response: str,
+        context: Context,
+        dark: bool,
     ) -> Iterator[list[Any]]:
-        """Read a pasted text. Outputs: reader, figure, what is shown."""
+        """Read a pasted text, after the conversation that is shown. Outputs: reader, figure, what is shown."""
         try:
             column = columns.select(key).current
-            text = Text(check_prompt(prompt), check_response(response), column.policy)
+            text = Text(check_prompt(prompt), check_response(response), column.policy, **context.core)
         except (TypeError, ValueError) as error:
+            self.handlers.meter.refused("inspect", self.handlers.family.name)
             yield [_refused(error), gr.skip(), gr.skip()]
             return
-        yield from self._read(request, text, column, dark)
+        yield from self._read(request, text, column, context, dark)
 
     def open(self, request: gr.Request, event: gr.EventData, columns: Columns, dark: bool) -> Iterator[list[Any]]:
         """An answer of Compare, token by token as it was drawn, through all members there are.
 
-        Outputs: tabs, policy, prompt, response, reader, figure, what is shown."""
+        Outputs: tabs, policy, prompt, response, the conversation before, reader, figure, what is shown."""
         data = data_of(event)
-        yield from self._open(request, columns, dark, data.get("policy"), data.get("prompt"), data.get("tokens"))
+        asked = (data.get("policy"), data.get("prompt"), data.get("tokens"))
+        yield from self._open(request, columns, dark, *asked, data.get("context"))
 
     def rated(self) -> Any:
-        """The rated answers to choose from, if there are any."""
-        choices = [(f"{each.prompt[:70]} · {each.label[:40]}", each.id) for each in self.answers()]
+        """The rated answers to choose from, if there are any, and the database can be read: texts are read without."""
+        try:
+            found = self.answers()
+        except Unavailable as error:
+            log.warning("rated answers are not offered: %s", error)
+            found = ()
+        choices = [(f"{each.prompt[:70]} · {each.label[:40]}", each.id) for each in found]
         return gr.Dropdown(choices, value=None, visible=bool(choices))
 
     def open_rated(self, request: gr.Request, columns: Columns, chosen: Any, dark: bool) -> Iterator[list[Any]]:
         """A rated answer, as `open` does with one of Compare."""
-        found = self.answers(chosen) if isinstance(chosen, str) and 0 < len(chosen) <= 64 else ()
+        error = ValueError("this answer is not there, or its study's results are not open: choose another.")
+        try:
+            found = self.answers(chosen) if isinstance(chosen, str) and 0 < len(chosen) <= 64 else ()
+        except Unavailable as failure:
+            error, found = ValueError(str(failure)), ()
         if not found:
-            error = ValueError("this answer is not there, or its study's results are not open: choose another.")
-            yield [*[gr.skip()] * 4, _refused(error), gr.skip(), gr.skip()]
+            yield [*[gr.skip()] * 7, _refused(error), gr.skip(), gr.skip()]
             return
         answer = found[0]
         yield from self._open(request, columns, dark, answer.policy.to_dict(), answer.prompt, list(answer.token_ids))
 
     def _open(
-        self, request: gr.Request, columns: Columns, dark: bool, policy: Any, prompt: Any, tokens: Any
+        self,
+        request: gr.Request,
+        columns: Columns,
+        dark: bool,
+        policy: Any,
+        prompt: Any,
+        tokens: Any,
+        before: Any = None,
     ) -> Iterator[list[Any]]:
-        """Tabs, policy, prompt, response, reader, figure, what is shown."""
+        """Tabs, policy, prompt, response, the conversation before, reader, figure, what is shown."""
         try:
+            context = context_of(before)
             policy = check(Policy.from_dict(policy), self.handlers.family)
-            text = Text(check_prompt(prompt), check_tokens(tokens, MAX_TOKENS), policy)
+            text = Text(check_prompt(prompt), check_tokens(tokens, MAX_TOKENS), policy, **context.core)
             column = next((c for c in columns.items if c.policy == policy), Column(0, policy))
             written = self.session.models.tokenizer.decode(list(text.response), skip_special_tokens=True).strip()
         except (TypeError, ValueError, OverflowError) as error:
-            yield [gr.Tabs(selected="inspect"), *[gr.skip()] * 3, _refused(error), gr.skip(), gr.skip()]
+            yield [gr.update(selected="inspect"), *[gr.skip()] * 6, _refused(error), gr.skip(), gr.skip()]
             return
-        first = [gr.Tabs(selected="inspect"), self.policies(columns, column.key), text.prompt, written]
-        for updates in self._read(request, text, column, dark):
+        chosen = self.policies(columns, column.key)
+        first = [gr.update(selected="inspect"), chosen, text.prompt, written, *showing(context)]
+        for updates in self._read(request, text, column, context, dark):
             yield [*first, *updates]
-            first = [gr.skip()] * 4
+            first = [gr.skip()] * 7
 
-    def _read(self, request: gr.Request, text: Text, column: Column, dark: bool) -> Iterator[list[Any]]:
+    def _read(
+        self, request: gr.Request, text: Text, column: Column, context: Context, dark: bool
+    ) -> Iterator[list[Any]]:
         """Reader, figure, what is shown."""
-        looked = Look(text.prompt, title_of(column, self.handlers.family), role_of(column.policy, self.handlers.family))
+        family, limits = self.handlers.family, self.handlers.limits
+        try:
+            who = limits.ask(request, text.prompt, *context.texts)
+        except ValueError as error:
+            yield [_refused(error), gr.skip(), gr.skip()]
+            return
+        looked = Look(text.prompt, title_of(column, family), role_of(column.policy, family), context)
         log = looked.opening(column.policy.formula())
         yield [log, gr.skip(), gr.skip()]
         traces: Sequence[Trace] = ()
         with self.handlers.runs.under_way(request.session_hash or uuid.uuid4().hex) as stop:
             try:
-                for batch in batches(lambda: self.session.inspect([text]), stop):
-                    log += _told(batch)
-                    traces = next((event.traces for event in batch if isinstance(event, Inspected)), traces)
-                    yield [log, gr.skip(), gr.skip()]
+                with self.handlers.meter.request("inspect", family.name, prompt=text.prompt, stop=stop) as told:
+                    for batch in batches(lambda: limits.inspect(who, self.session, [text]), stop, limits.interval):
+                        told.saw(batch)
+                        log += _told(batch)
+                        traces = next((event.traces for event in batch if isinstance(event, Inspected)), traces)
+                        yield [log, gr.skip(), gr.skip()]
             except Exception as error:  # the page says it; the log has the rest
                 yield [log + line("error", text=sentence(error)), gr.skip(), gr.skip()]
                 return
@@ -148,11 +190,14 @@ class Inspector:
         """What the reader shows, as a file for the visitor. Output: reader."""
         if looked is None:
             return gr.skip()
-        texts = self.session.token_texts.of(ids_of(looked.trace))
-        values = document(looked.trace, texts, family=self.handlers.family.name, prompt=looked.prompt)
+        texts, context = self.session.token_texts.of(ids_of(looked.trace)), looked.context
+        about = {"family": self.handlers.family.name, "prompt": looked.prompt, **context.about}
+        values = document(looked.trace, texts, **about)
         if data_of(event).get("kind") == "html":
             column = values | {"label": looked.label, "role": looked.role}
-            return saved("eft-lab-strip.html", "text/html", page([column], "EFT Lab", looked.prompt))
+            return saved(
+                "eft-lab-strip.html", "text/html", page([column], "EFT Lab", context.transcript(looked.prompt))
+            )
         text = json.dumps(values | {"summary": summary(looked.trace)}, ensure_ascii=False, separators=(",", ":"))
         return saved("eft-lab-trace.json", "application/json", text)
 
@@ -164,14 +209,16 @@ class Look:
     prompt: str
     label: str
     role: str
+    context: Context = Context()  # noqa: RUF009  # frozen
 
     def opening(self, formula: str) -> str:
         """The first lines of its log: a name of its own, and what it will show."""
-        head = line("look", prompt=self.prompt, label=self.label, role=self.role, formula=formula)
+        asked = {"prompt": self.prompt, "note": self.context.note}
+        head = line("look", **asked, label=self.label, role=self.role, formula=formula)
         return line("id", id=uuid.uuid4().hex) + head
 
     def of(self, trace: Trace) -> Looked:
-        return Looked(self.prompt, self.label, self.role, trace)
+        return Looked(self.prompt, self.label, self.role, trace, self.context)
 
 
 def check_response(response: object) -> str:

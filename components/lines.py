@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterable, Sequence
 
 from components.answers import REASONS, RowAnswer
-from components.columns import Column, Columns, role_of, title_of
+from components.columns import Branch, Column, Columns, role_of, title_of
+from components.conversation import Context
 from components.inputs import Decoding
 from components.speed import details, finished
 from eft_core.events import Done, Event, Loading, Queued, Started, Timing
-from eft_core.families import Family
+from eft_core.family import Family
 
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&$`"}
 
@@ -42,8 +43,12 @@ def column_values(column: Column, family: Family) -> dict[str, object]:
         "formula": column.policy.formula(),
         "role": role_of(column.policy, family),
         "mark": column.policy.to_json(),
-        "branch": None if column.branch is None else {"at": len(column.branch.tokens), "prompt": column.branch.prompt},
+        "branch": None if column.branch is None else _branch_values(column.branch),
     }
+
+
+def _branch_values(branch: Branch) -> dict[str, object]:
+    return {"at": len(branch.tokens), "prompt": branch.prompt, "context": branch.context.values()}
 
 
 def layout(columns: Columns, family: Family, mark: str, notice: str = "", go: str = "", only: int | None = None) -> str:
@@ -62,13 +67,16 @@ def opening(
     query: str,
     example: bool = False,
     joins: bool = False,
+    context: Context = Context(),  # noqa: B008  # frozen
+    replies: bool = False,
 ) -> str:
     """The first two lines of a run: its name alone, for that is read again at every update, and what it will show.
 
-    One that `joins` leaves the answers of other columns on the board.
+    One that `joins` leaves the answers of other columns on the board. `replies`: whether one may reply to the answers.
     """
-    values = [column_values(column, family) for column in columns]
-    head = line("run", prompt=prompt, columns=values, mark=mark, query=query, example=example, joins=joins)
+    shown: dict[str, object] = {"columns": [column_values(column, family) for column in columns], "mark": mark}
+    asked = {"prompt": prompt, "context": context.values(), "note": context.note}
+    head = line("run", **asked, **shown, query=query, example=example, joins=joins, replies=replies)
     return line("id", id=run) + head
 
 

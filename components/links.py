@@ -1,5 +1,6 @@
 """A comparison as a readable address, and back: `?prompt=...&column=large:small:helpful=1:beta=1&seed=0`.
 
+A system prompt is `system`, each earlier turn `user`, `assistant` and, where it is known who answered, `by`.
 Pure functions. What arrives in an address is a stranger's text: every part is checked, and a link that is wrong
 in any part is refused with a sentence and never runs.
 """
@@ -11,15 +12,30 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from components.columns import MAX_COLUMNS, check, clean_label
+from components.conversation import Context, check_context
 from components.inputs import USUAL, Decoding, check_length, check_prompt, check_sampling, check_speculation
 from eft_core.config import Limits, Speculation
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.policy import Policy
 
 # Browsers and proxies differ in what they carry; this much they all do.
 MAX_LINK = 6000
 _RESERVED = ("beta", "p", "label")
-_KEYS = ("prompt", "column", "temperature", "top_p", "top_k", "seed", "length", "speculate", "rule", "timed", "record")
+_TURN = ("user", "assistant", "by")
+_SINGLE = (
+    "prompt",
+    "system",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "length",
+    "speculate",
+    "rule",
+    "timed",
+    "record",
+)
+_KEYS = (*_SINGLE, "column", *_TURN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +45,12 @@ class Link:
     prompt: str
     columns: tuple[tuple[str, Policy], ...]
     decoding: Decoding = Decoding()  # noqa: RUF009  # frozen
+    context: Context = Context()  # noqa: RUF009  # frozen
 
 
 def encode(link: Link) -> str:
     """The query string with its question mark, or "" for a comparison too long for an address."""
-    pairs = [("prompt", link.prompt)]
+    pairs = [("prompt", link.prompt), *_context_pairs(link.context)]
     pairs += [("column", encode_column(label, policy)) for label, policy in link.columns]
     sampling, limits = link.decoding.sampling, link.decoding.limits
     pairs += [("temperature", _number(sampling.temperature))]
@@ -52,8 +69,8 @@ def decode(items: Iterable[tuple[str, str]], family: Family) -> Link | None:
     given = [(key, value) for key, value in every if key in _KEYS]
     if not given or ("sweep", "1") in every:
         return None
-    single = {key: value for key, value in given if key != "column"}
-    if len(single) != sum(key != "column" for key, _ in given):
+    single = {key: value for key, value in given if key in _SINGLE}
+    if len(single) != sum(key in _SINGLE for key, _ in given):
         raise ValueError("the link names a setting twice: remove one of them.")
     columns = tuple(decode_column(value, family) for key, value in given if key == "column")
     if len(columns) > MAX_COLUMNS:
@@ -67,7 +84,31 @@ def decode(items: Iterable[tuple[str, str]], family: Family) -> Link | None:
     limits = check_length(_read(int, single, "length", Limits().max_new_tokens))
     prompt = single.get("prompt", "")
     decoding = Decoding(sampling, limits, _speculation(single), _flag(single, "record", True))
-    return Link(check_prompt(prompt) if prompt.strip() else "", columns, decoding)
+    context = check_context(single.get("system"), _turns(given))
+    return Link(check_prompt(prompt) if prompt.strip() else "", columns, decoding, context)
+
+
+def _context_pairs(context: Context) -> list[tuple[str, str]]:
+    """What the prompt is asked after, in the order of the conversation."""
+    pairs = [("system", context.system)] if context.system else []
+    for turn in context.turns:
+        pairs += [("user", turn.user), ("assistant", turn.assistant), *([("by", turn.by)] if turn.by else [])]
+    return pairs
+
+
+def _turns(given: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """The inverse of `_context_pairs`: a turn begins with `user`, and the others follow in their order."""
+    turns: list[list[str]] = []
+    for key, value in given:
+        if key == "user":
+            turns.append([value])
+        elif key in _TURN:
+            if not turns or len(turns[-1]) != _TURN.index(key):
+                raise ValueError(
+                    f"the link's {key} = {value[:40]!r} follows no {_TURN[_TURN.index(key) - 1]}: copy it again."
+                )
+            turns[-1].append(value)
+    return turns
 
 
 def _speculation_pairs(speculation: Speculation | None) -> list[tuple[str, str]]:

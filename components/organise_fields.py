@@ -10,7 +10,7 @@ from components.inputs import MAX_LENGTH, MAX_TEMPERATURE
 from components.organise_form import MEETINGS, Form
 from components.organise_lines import IDENTITIES, PUBLISHED
 from eft_core.config import Limits
-from eft_core.families import default_columns
+from eft_core.family import default_columns
 from eft_core.ratings.campaign import GUIDELINES, MOST_GUIDELINES, TAGS
 from eft_core.ratings.judgement import SCALES
 

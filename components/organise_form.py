@@ -12,7 +12,7 @@ from typing import Any
 from components.columns import name_of
 from components.inputs import check_length, check_sampling
 from eft_core.checks import number, whole
-from eft_core.families import Family, default_columns
+from eft_core.family import Family, default_columns
 from eft_core.policy import Policy, up_scale
 from eft_core.ratings.assignment import wanted
 from eft_core.ratings.campaign import Contender, Plan

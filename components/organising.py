@@ -6,7 +6,7 @@ No component is made here. Anybody can call every handler, so each begins at the
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from components.gate import Gate
 from components.organise_export import file_of, wishes_of
 from components.organise_form import Draft, Form
 from components.organise_lines import campaign_values, draft, said, view
+from components.visitors import Visitors
 from eft_core.ratings.export import exported
 from eft_core.ratings.judgement import text_of
 from eft_core.ratings.office import Office
@@ -37,6 +38,7 @@ class Organiser:
     office: Office
     gate: Gate
     form: Form
+    visitors: Visitors = field(default_factory=lambda: Visitors.of(None))
 
     def first_word(self) -> str:
         """What the sign-in says at first: how to set it up, if nobody can come in."""
@@ -46,13 +48,13 @@ class Organiser:
 
     async def enter(self, request: gr.Request, password: str) -> AsyncIterator[list[Any]]:
         """Sign in. Whoever waits here holds no thread, so that nobody else waits with them."""
-        visitor = request.session_hash or ""
-        wait = self.gate.knock(visitor)
-        if wait >= 1:
-            yield [gr.skip(), f"After wrong passwords this one waits {wait:.0f} seconds.", *[gr.skip()] * 4]
-        await asyncio.sleep(wait)
+        visitor = self.visitors.who(request)
         try:
-            shown = self.gate.enter(password, visitor)
+            with self.gate.attempt(visitor) as wait:
+                if wait >= 1:
+                    yield [gr.skip(), f"After wrong passwords this one waits {wait:.0f} seconds.", *[gr.skip()] * 4]
+                await asyncio.sleep(wait)
+                shown = self.gate.enter(password, visitor)
         except ValueError as error:
             yield [gr.skip(), sentence(error), *[gr.skip()] * 4]
             return
@@ -166,7 +168,7 @@ class Organiser:
             made = gr.HTML(value=self._view(campaign, opens=True), said=said("", "Created: send raters its link."))
         except Exception as error:  # the page says it; the log has the rest
             return [gr.HTML(said=said("error", sentence(error))), gr.skip(), gr.skip()]
-        return [gr.HTML(said=said("", "")), gr.Tabs(selected="campaigns"), made]
+        return [gr.HTML(said=said("", "")), gr.update(selected="campaigns"), made]
 
     def _check(self, profile: Profile, shown: Any) -> None:
         """The gate; ValueError for whoever is no organiser."""
@@ -184,12 +186,12 @@ def sentence(error: Exception) -> str:
 
 def _opened() -> list[Any]:
     """The work instead of the sign-in."""
-    return [gr.Column(visible=False), "", "", gr.Column(visible=True)]
+    return [gr.update(visible=False), "", "", gr.update(visible=True)]
 
 
 def _shut(word: str) -> list[Any]:
     """The sign-in instead of the work; the panel keeps nothing."""
-    return [gr.Column(visible=True), word, "", gr.Column(visible=False), gr.HTML(value="")]
+    return [gr.update(visible=True), word, "", gr.update(visible=False), gr.HTML(value="")]
 
 
 def _text(wish: dict[str, Any], name: str) -> str:

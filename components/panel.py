@@ -11,7 +11,7 @@ import gradio as gr
 from components.columns import LOWEST_NUCLEUS, MAX_LABEL, MAX_WEIGHT, Column, name_of
 from components.inputs import MAX_DRAFT, MAX_LENGTH, MAX_TEMPERATURE, USUAL, WAYS, Decoding
 from eft_core.config import Sampling, Speculation
-from eft_core.families import Family
+from eft_core.family import Family
 
 Control = gr.Textbox | gr.Radio | gr.Slider | gr.Number | gr.Checkbox
 

@@ -175,7 +175,7 @@ def judging(can_sign_in: bool) -> gr.HTML:
 
 def rate_tab(blocks: gr.Blocks, tabs: gr.Tabs, rater: Rater) -> None:
     """Build the tab inside the Blocks under construction, and connect it."""
-    rater.desk.open_free(rater.family)
+    rater.desk.open_free(rater.family, rater.title)
     view = judging(oauth_on())
     if oauth_on():
         with gr.Row(elem_id="rate-sign"):  # the script shows it where a study asks for it

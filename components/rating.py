@@ -8,19 +8,23 @@ judgement and sends it again, and the desk knows it by its client key.
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
 from components.board import data_of
 from components.handlers import query_items
+from components.limits import Limiter
 from components.lines import line
 from components.rate_lines import Values, invitation_values, past_values, place_values, receipt_values, task_values
+from eft_core.allowance import OWNER
+from eft_core.bounds import Refused
 from eft_core.ratings.desk import Desk, Task
 from eft_core.ratings.free import Shown
 from eft_core.ratings.judgement import Judgement, check_key
-from eft_core.ratings.studies import Who, free_campaign
+from eft_core.ratings.studies import UnknownCode, Who, free_campaign
+from eft_core.settings import Settings
 from eft_core.storage import Unavailable
 
 MOST_TEXT = 200  # characters of an id or a code
@@ -33,27 +37,33 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rater:
-    """One desk's Rate tab. `latest` is the server's own record of what a visitor, by session hash, compared last."""
+    """One desk's Rate tab for a family. `latest` is the server's own record of what a visitor, by session hash,
+    compared last; `title` the family's."""
 
     desk: Desk
     family: str
     latest: Callable[[str], Shown | None]
+    title: str = ""
+    limits: Limiter = field(default_factory=lambda: Limiter.of(Settings()))
 
     def open_link(self, request: gr.Request) -> Any:
         """At load: an address that names a campaign opens this tab. Output: tabs."""
         named = any(key == "rate" for key, _ in query_items(request))
-        return gr.Tabs(selected="rate") if named else gr.skip()
+        return gr.update(selected="rate") if named else gr.skip()
 
     def answer(self, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None) -> gr.HTML:
         """A message of the page's script. Output: the component, with the reply."""
-        login = profile.username if profile else ""
-        return gr.HTML(reply=self.reply(data_of(event), login, request.session_hash or ""))
+        login, who = profile.username if profile else "", self.limits.visitors.who(request)
+        return gr.HTML(reply=self.reply(data_of(event), login, request.session_hash or "", who))
 
-    def reply(self, message: dict[str, Any], login: str = "", visitor: str = "") -> str:
-        """The reply to a message, as a line. `login` is a Hugging Face name that the server itself has seen to."""
+    def reply(self, message: dict[str, Any], login: str = "", visitor: str = "", who: str = OWNER) -> str:
+        """The reply to a message, as a line. `login` is a Hugging Face name that the server itself has seen to; `who`
+        asks, to the limits."""
         name = message.get("id")
         try:
-            values = self._done(message, login, visitor)
+            values = self._limited(message, login, visitor, who)
+        except Refused as error:  # the browser tries again
+            values = {"error": str(error), "retry": True}
         except Unavailable as error:
             values = {"error": str(error).partition(": ")[0], "retry": True}  # the browser tries again, not the rater
         except ValueError as error:
@@ -63,6 +73,20 @@ class Rater:
             values = {"error": f"the server failed ({type(error).__name__})", "retry": True}
         # `once`: the browser leaves out a reply that equals the one before it
         return line("reply", id=name[:64] if isinstance(name, str) else "", once=uuid.uuid4().hex, **values)
+
+    def _limited(self, message: dict[str, Any], login: str, visitor: str, who: str) -> Values:
+        """What a message brings, if there were not too many, nor too many wrong codes."""
+        self.limits.allowance.tell(who)
+        if message.get("code"):
+            self.limits.allowance.check_code(who)
+        try:
+            values = self._done(message, login, visitor)
+        except UnknownCode:
+            self.limits.allowance.guessed(who)
+            raise
+        if values.get("stranger"):
+            self.limits.allowance.guessed(who)
+        return values
 
     def _done(self, message: dict[str, Any], login: str, visitor: str) -> Values:
         campaign = _text(message, "campaign")

@@ -9,7 +9,9 @@ from components.gate import Gate
 from components.ratings_results import Source
 from eft_core.answering import Ahead
 from eft_core.ratings.answers import RatedAnswer, rated_answers
+from eft_core.ratings.dataset import Dataset
 from eft_core.ratings.desk import Desk
+from eft_core.ratings.mending import mended
 from eft_core.ratings.office import Office
 from eft_core.ratings.records import votes
 from eft_core.ratings.restoring import backup_of, restore
@@ -32,15 +34,27 @@ class Ratings:
 
     @classmethod
     def opened(cls, session: Session) -> "Ratings":
-        """Open the database that the settings name, once all that the backup has is back in it.
+        """Open the database that the settings name, once it is sound, and all that the backup has is back in it.
 
-        ValueError for settings that cannot be, `Unavailable` for a database or a backup that cannot be reached."""
+        ValueError for settings that cannot be, `Unavailable` for a database or backup that cannot be used."""
         backup = backup_of(session.settings)
+        if done := mended(session.settings, backup is not None):
+            log.warning("%s", done)
         storage = Storage.of(session.settings)
         if backup is not None:
             log.info("%s", restore(storage, backup))
             storage.log = backup
         return cls(storage, Desk(storage), Office(storage), Ahead(storage, session), session.family.name)
+
+    def push(self) -> None:
+        """Begin to hand the backup's lines to the Hub, if it is there; otherwise they are where they belong."""
+        if isinstance(self.storage.log, Dataset):
+            self.storage.log.push()
+
+    def settle(self, seconds: float) -> None:
+        """Hand over what came since, and wait for it so long at most."""
+        if isinstance(self.storage.log, Dataset) and not self.storage.log.pushed(seconds):
+            log.warning("the backup's last lines may not be on the Hub: they are in the data folder")
 
     def close(self) -> None:
         """End the thread, if it runs, and close the database."""

@@ -64,7 +64,15 @@ def ratings_results_tab(tab: gr.Tab, ratings: RatingsResults, badge: gr.State | 
         concurrency_limit=_AT_ONCE,
         **_BEHIND,
     )
-    sections.input(ratings.pick, [sections, shown, dark], [head, figure, table], js=_WITH_MODE, queue=False, **_BEHIND)
+    sections.input(
+        ratings.pick,
+        [sections, shown, dark],
+        [head, figure, table],
+        js=_WITH_MODE,
+        queue=False,
+        trigger_mode="always_last",
+        **_BEHIND,
+    )
     head.download(ratings.save, [sections, shown], head, queue=False, **_BEHIND)
 
 

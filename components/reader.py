@@ -22,6 +22,7 @@ SKELETON = """
     </div>
   </div>
   <progress class="read" max="1" value="0" aria-label="Tokens read" hidden></progress>
+  <p class="after" hidden></p>
   <p class="echo" dir="auto"></p>
   <div class="layer">
     <div class="strip-tools" role="group" aria-label="Token colours"></div>

@@ -80,23 +80,24 @@ class Results:
             graded = sentence(error)
         return head(name, graded, document, name in documents)
 
-    def pick(self, name: str, documents: Documents, dark: bool) -> list[Any]:
-        """Another experiment, with its own options. Outputs: head, figure, tables, the controls."""
+    def look(self, name: str, seen: str, documents: Documents, dark: bool) -> list[Any]:
+        """An experiment, with its own options where another one was seen before. Outputs: head, figure, tables, the
+        experiment that is seen now, the controls."""
         shown = self.show(name, documents, dark)
-        if name not in NAMES:
-            return [*shown, *[gr.skip()] * 8]
-        return [*shown, *self.controls(name)]
+        if name not in NAMES or name == seen:
+            return [*shown, *[gr.skip()] * 9]
+        return [*shown, name, *self.controls(name)]
 
     def controls(self, name: str) -> list[Any]:
         """The controls at an experiment's own values: prompts, the folded part, and in it answers, temperature, seed,
         N, M and behaviour. What means nothing to it is hidden."""
         experiment, family = named(name), self.session.family
         if experiment is None:
-            return [gr.Slider(visible=False), gr.Accordion(visible=False), *[gr.skip()] * 6]
+            return [gr.Slider(visible=False), gr.update(visible=False), *[gr.skip()] * 6]
         pair: dict[str, Any] = {"choices": choices(family.sizes), "value": "", "visible": name != "scales"}
         return [
             gr.Slider(value=usual_prompts(experiment, family), visible=True),
-            gr.Accordion(visible=True),
+            gr.update(visible=True),
             experiment.samples,
             experiment.temperature,
             0,
@@ -123,8 +124,10 @@ class Results:
 
         With a judge, `event` must agree to just as many calls as this run may make."""
         try:
-            steps, calls = self._ready(checked_name(name), options_of(name, self.session.family, *controls))
+            who = self.handlers.limits.ask(request)
+            steps, calls = self._ready(who, checked_name(name), options_of(name, self.session.family, *controls))
         except (TypeError, ValueError) as error:
+            self.handlers.meter.refused("experiment", self.handlers.family.name)
             yield [refused(error), gr.skip()]
             return
         if calls and data_of(event).get("agreed") != calls:
@@ -135,10 +138,14 @@ class Results:
         last: Progress | Judged | None = None
         with self.handlers.runs.under_way(request.session_hash or uuid.uuid4().hex) as stop:
             try:
-                for batch in batches(lambda: _documented(steps, found), stop):
-                    last = next((each for each in reversed(batch) if isinstance(each, Progress | Judged)), last)
-                    if text := told(name, batch):
-                        yield [gr.HTML(run=text), gr.skip()]
+                with self.handlers.meter.request("experiment", self.session.family.name, stop=stop) as seen:
+                    for batch in batches(lambda: _documented(steps, found), stop):
+                        seen.saw(batch)
+                        last = next((each for each in reversed(batch) if isinstance(each, Progress | Judged)), last)
+                        text = told(name, batch)
+                        # Also where nothing is new: gradio can end a call only where it yields.
+                        yield [gr.HTML(run=text) if text else gr.skip(), gr.skip()]
+                    seen.finished = bool(found)
             except Exception as error:  # the page says it; the log has the rest
                 yield [refused(error), gr.skip()]
                 return
@@ -152,18 +159,24 @@ class Results:
     def _runs(self) -> Path:
         return self.session.settings.data_folder / "runs"
 
-    def _ready(self, name: str, options: Options) -> tuple[Steps, int]:
+    def _ready(self, who: str, name: str, options: Options) -> tuple[Steps, int]:
         """What starts the run, and how many calls a judge gets at most. ValueError if the page does not offer it."""
         command = command_of(name, self.session.family.name, options)
         if name == "speculation":
-            return lambda: timed(self.session, command, self._runs), 0
+            return lambda: self._timed(who, command), 0
         ready = prepared(name, self.session, options, judge_of(self.session.settings))
         if len(ready.trials) > MAX_ANSWERS:
             raise ValueError(
                 f"{len(ready.trials):,} answers ({len(ready.trials.items):,} prompts under {len(ready.arms)} settings) "
                 f"are more than the page's {MAX_ANSWERS:,}: {REMEDY}."
             )
-        return lambda: conducted(ready, self.session, command, self._runs), most_calls(ready)
+        way = self.handlers.limits.way(who, self.session, ready.trials.limits.max_new_tokens)
+        return lambda: conducted(ready, self.session, command, self._runs, way), most_calls(ready)
+
+    def _timed(self, who: str, command: str) -> Generator[Any, None, Document]:
+        """What is timed runs alone; it counts as one row."""
+        with self.handlers.limits.allowance.holding(who, 1, 0):
+            return (yield from timed(self.session, command, self._runs))
 
 
 def _documented(steps: Steps, found: list[Document]) -> Iterator[Any]:

@@ -6,8 +6,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from components.limits import holding_on
 from components.lines import line
 from components.tables import table_values
+from eft_core.bounds import Held
 from eft_core.events import Loading, Queued
 from eft_core.experiments.catalogue import question_of, title_of
 from eft_core.experiments.documents import Document, findings_of
@@ -114,6 +116,8 @@ def told(name: str, events: Iterable[object]) -> str:
     found = ""
     for event in events:
         match event:
+            case Held():
+                found = running("work", f"{title_of(name)}. {holding_on(event)}")
             case Queued():
                 found = running("work", f"{title_of(name)}. Queued: {event.ahead} before yours")
             case Loading():

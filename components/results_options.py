@@ -8,7 +8,7 @@ from components.inputs import check_sampling
 from eft_core.checks import whole
 from eft_core.experiments.catalogue import NAMES
 from eft_core.experiments.study import Experiment, Options
-from eft_core.families import Family
+from eft_core.family import Family
 
 LEAST_PROMPTS, MAX_PROMPTS = 10, 500
 MAX_SAMPLES = 8

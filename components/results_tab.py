@@ -67,18 +67,20 @@ def results_tab(tab: gr.Tab, results: Results) -> None:
             prompts, run, stop = _ask_row(results)
             folded, *others = _options(results)
             head, figure, rows, documents = _shown(first, results)
-    dark = gr.Checkbox(False, visible="hidden")
+    dark, seen = gr.Checkbox(False, visible="hidden"), gr.State(first)
     shown = [head, figure, rows]
-    tab.select(results.show, [names, documents, dark], shown, js=_WITH_MODE, queue=False, **_BEHIND)
-    names.input(
-        results.pick,
-        [names, documents, dark],
-        [*shown, prompts, folded, *others],
+    # One event, not one for each trigger: of two that answer at the same time, the earlier may answer last.
+    gr.on(
+        [tab.select, names.input, documents.change],
+        results.look,
+        [names, seen, documents, dark],
+        [*shown, seen, prompts, folded, *others],
         js=_WITH_MODE,
         queue=False,
+        trigger_mode="always_last",
         **_BEHIND,
     )
-    measured = gr.on(
+    gr.on(
         [run.click, head.submit],
         results.run,
         [documents, names, prompts, *others],
@@ -86,8 +88,6 @@ def results_tab(tab: gr.Tab, results: Results) -> None:
         concurrency_limit=WAITING,
         **_BEHIND,
     )
-    # The experiment that is in view when a run ends need not be the one that ran.
-    measured.then(results.show, [names, documents, dark], shown, js=_WITH_MODE, queue=False, **_BEHIND)
     stop.click(results.handlers.stop, queue=False, trigger_mode="multiple", **_BEHIND)
     head.download(results.save, [names, documents], head, queue=False, **_BEHIND)
 

@@ -27,7 +27,7 @@ from components.sweeps import (
     title_of_axis,
     usual_values,
 )
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.grid import Grid
 from eft_core.prompt_sets import read_prompts
 

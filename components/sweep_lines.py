@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 
 from components.answers import REASONS
 from components.columns import role_of
+from components.limits import holding_on
 from components.lines import line
 from components.sweeps import title_of_axis
+from eft_core.bounds import Held
 from eft_core.cases import pieces
 from eft_core.events import Loading, Queued
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.graders import grader_for
 from eft_core.grid import Setting, told
 from eft_core.running import Grown, Progress, Told
@@ -49,6 +51,8 @@ class Teller:
         text = progress = status = ""
         for event in events:
             match event:
+                case Held():
+                    status = holding_on(event)
                 case Queued():
                     status = f"Queued: {event.ahead} before yours"
                 case Loading():

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from components import links
 from components.inputs import Decoding
 from components.sweeps import ATLAS, LEAST_QUESTIONS, MAX_QUESTIONS, MAX_SAMPLES, Sweep
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.grid import Axis, Grid, told
 
 _OF_COMPARE = ("prompt", "column", "temperature", "seed", "length")

@@ -15,7 +15,7 @@ from components.sweep_form import NONE, Form
 from components.sweeping import Sweeper
 from components.sweeps import ATLAS, LEAST_QUESTIONS, MAX_QUESTIONS, MAX_SAMPLES, presets
 from eft_core.config import Limits
-from eft_core.families import Family
+from eft_core.family import Family
 
 # The server draws the figure for the mode that the page is in.
 _WITH_MODE = "(...values) => [...values.slice(0, -1), document.body.classList.contains('dark')]"
@@ -147,7 +147,7 @@ def _connect_controls(controls: _Controls, tab: gr.Tab, form: Form, view: gr.HTM
         **_BEHIND,
     )
     for key, values in (controls.axes[:2], controls.axes[2:]):
-        key.input(form.usual, key, values, queue=False, **_BEHIND)
+        key.input(form.usual, key, values, queue=False, trigger_mode="always_last", **_BEHIND)
     gr.on(
         [tab.select, *(each.change for each in controls.every)],
         form.count,

@@ -24,7 +24,7 @@ from components.sweep_lines import Teller
 from components.sweep_links import decode, encode
 from components.sweeps import Sweep, sweep_of, trials_of
 from eft_core.journal import Busy
-from eft_core.running import Told, run
+from eft_core.running import Told, Way, run
 from eft_core.saved_runs import SavedRun, as_text, path_of, read_run, tidy
 from eft_core.session import Session
 from eft_core.trials import Reply, Trials
@@ -61,7 +61,10 @@ class Sweeper:
             sweep = self.form.sweep(*given)
             trials = trials_of(sweep, self.handlers.family)
             path = path_of(trials, self.handlers.family, self.folder)
+            limits = self.handlers.limits
+            way = limits.way(limits.ask(request, *longest(trials)), self.session, trials.limits.max_new_tokens)
         except (TypeError, ValueError) as error:
+            self.handlers.meter.refused("sweep", self.handlers.family.name)
             yield [refused(error), gr.skip(), gr.skip()]
             return
         teller = Teller(trials, self.handlers.family, self.session.token_texts)
@@ -70,9 +73,13 @@ class Sweeper:
         over = ""
         with self.handlers.runs.under_way(request.session_hash or uuid.uuid4().hex) as stop:
             try:
-                for batch in batches(lambda: kept(self.session, trials, path), stop):
-                    log += teller.lines(batch)
-                    yield [log, gr.skip(), gr.skip()]
+                asked = self.handlers.family.name, len(trials), sweep.prompt
+                with self.handlers.meter.request("sweep", *asked, stop) as told:
+                    for batch in batches(lambda: kept(self.session, trials, path, way), stop, limits.interval):
+                        told.saw(batch)
+                        log += teller.lines(batch)
+                        told.finished = len(teller.replies) == len(trials)
+                        yield [log, gr.skip(), gr.skip()]
             except Exception as error:  # the page says it; the log has the rest
                 over = line("error", text=sentence(error))
         yield self._over(teller, log, over or line("done", text=stands(teller, here=True)), dark)
@@ -107,7 +114,7 @@ class Sweeper:
             shown = self._kept(sweep, dark)
         except ValueError as error:
             shown = [refused(error), gr.skip(), gr.skip()]
-        return [gr.Tabs(selected="sweep"), *shown, *controls]
+        return [gr.update(selected="sweep"), *shown, *controls]
 
     def _kept(self, sweep: Sweep, dark: bool) -> list[Any]:
         """What this machine has of a sweep."""
@@ -140,7 +147,7 @@ class Sweeper:
         return saved("eft-lab-sweep.jsonl", "application/jsonl", text) if isinstance(text, str) and text else gr.skip()
 
 
-def kept(session: Session, trials: Trials, path: Path) -> Iterator[Told]:
+def kept(session: Session, trials: Trials, path: Path, way: Way | None = None) -> Iterator[Told]:
     """A run that is kept on disk: the replies that are there, then what `run` says."""
     try:
         saved_run = SavedRun(path, trials, session.family)
@@ -153,12 +160,17 @@ def kept(session: Session, trials: Trials, path: Path) -> Iterator[Told]:
         ) from error
     with saved_run:
         yield from list(saved_run.replies.values())
-        with closing(run(session, trials, saved_run.replies)) as events:
+        with closing(run(session, trials, saved_run.replies, way)) as events:
             for event in events:
                 if isinstance(event, Reply):
                     saved_run.add(event)
                 yield event
-    tidy(path.parent, MOST_KEPT)
+    tidy(path.parent, MOST_KEPT, path)
+
+
+def longest(trials: Trials) -> list[str]:
+    """The longest of a run's prompts, which are asked one by one."""
+    return [max((item.prompt for item in trials.items), key=len)]
 
 
 def stands(teller: Teller, here: bool) -> str:

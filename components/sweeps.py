@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from components.columns import check
 from components.inputs import check_sampling
 from eft_core.config import Limits
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.grid import Axis, Grid, Setting
 from eft_core.items import Item
 from eft_core.prompt_sets import atlas_questions, typed

@@ -1,6 +1,6 @@
 """EFT Lab's backend: sampling from what a model would have become under another fine-tuning (arXiv 2310.12962).
 
-    policy, config -> families -> models -> distributions -> decoding -> session
+    policy, config, settings -> families -> models -> distributions -> decoding -> session
 
 Names are loaded on first use, so that `import eft_core` costs nothing and loads neither torch nor gradio.
 """
@@ -12,8 +12,8 @@ _HOMES = (
     | dict.fromkeys(
         ("plain", "tuned", "up_scale", "down_scale", "realign", "interpolate", "amplify"), "eft_core.policy"
     )
-    | dict.fromkeys(("Sampling", "Limits", "Row", "Request", "Settings", "Speculation"), "eft_core.config")
-    | {"Session": "eft_core.session"}
+    | dict.fromkeys(("Sampling", "Limits", "Row", "Request", "Speculation"), "eft_core.config")
+    | {"Settings": "eft_core.settings", "Session": "eft_core.session", "Lab": "eft_core.lab"}
 )
 
 __all__ = list(_HOMES)

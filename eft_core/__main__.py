@@ -1,25 +1,28 @@
-"""The command line: `python -m eft_core ask|compare|sweep|inspect|failures|families|export|import|campaigns`.
+"""The command line: `python -m eft_core ask`, `compare`, `sweep`, `inspect`, `failures`, `families`, `vocabulary`,
+`download`, `convert`, and those of ratings.
 
 Answers go to standard output, everything else to standard error. A user's mistake is one line and exit status 2.
 """
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from eft_core import looking, sweep
-from eft_core.checkpoint import read_facts
-from eft_core.config import Limits, Request, Rule, Sampling, Settings
+from eft_core import converting, doctoring, downloading, listing, looking, sweep
+from eft_core.config import Limits, Request, Rule, Sampling
+from eft_core.conversation_options import add_conversation, conversation_values, turns_of
 from eft_core.document import document, ids_of
 from eft_core.events import Answer, Done, Loading, Queued, RowFinished, Started, Timing, TokensDrawn
-from eft_core.families import Family, default_columns, families, family_named
-from eft_core.memory import size
-from eft_core.policy import Member, Policy
+from eft_core.families import family_named
+from eft_core.family import Family, default_columns
+from eft_core.policy import Policy
 from eft_core.policy_options import add_policy, policy_of
 from eft_core.ratings import commands as judgements
+from eft_core.settings import Settings
 from eft_core.speculation_options import (
     draft_length,
     drafting_values,
@@ -36,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options, Settings.from_environment())
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has gone, as `head` does; nor is anything to be written at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -62,9 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     for command in looking.add_commands(commands):
         command.set_defaults(run=_look)
         add_policy(command, finetune="the family's")
-    listing = commands.add_parser("families", help="list families, sizes, behaviours, and whether their files are here")
-    listing.set_defaults(run=_families)
-    listing.add_argument("--json", action="store_true", help="print a JSON list")
+    for module in (listing, doctoring, downloading, converting):
+        module.add_commands(commands)
     judgements.add_commands(commands)
     return parser
 
@@ -72,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_common(command: argparse.ArgumentParser) -> None:
     """The prompt, and the options of sampling, limits and speculation."""
     command.add_argument("prompt")
+    add_conversation(command)
     command.add_argument("--family", help="default: EFT_FAMILY, or atlas")
     command.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     command.add_argument("--top-k", type=int)
@@ -108,7 +115,7 @@ def _way(text: str) -> str:
 
 def _ask(options: argparse.Namespace, settings: Settings) -> None:
     """One policy: its text as it comes, or one JSON object."""
-    family = family_named(options.family or settings.family, settings.families_file)
+    family = family_named(options.family or settings.family, *settings.families_files)
     policy = policy_of(options, family)
     family.check(policy)
     if options.record and not options.json:
@@ -130,13 +137,14 @@ def _ask(options: argparse.Namespace, settings: Settings) -> None:
 
 def _compare(options: argparse.Namespace, settings: Settings) -> None:
     """The default columns side by side, as a JSON document."""
-    family = family_named(options.family or settings.family, settings.families_file)
+    family = family_named(options.family or settings.family, *settings.families_files)
     columns = default_columns(family)
     request = _request(options, [policy for _, policy in columns], family)
     sampling, limits = request.rows[0].sampling, request.limits
     done, texts = _run(request, options, settings, show=False)
     values = {
         "prompt": options.prompt,
+        **conversation_values(request.rows[0]),
         "family": family.name,
         "sampling": {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p", "seed")},
         "limits": {"max_new_tokens": limits.max_new_tokens, "stop": list(limits.stop)},
@@ -153,7 +161,7 @@ def _compare(options: argparse.Namespace, settings: Settings) -> None:
 
 def _look(options: argparse.Namespace, settings: Settings) -> None:
     """Read texts under a policy, by default the family's up-scaling; a family that has none is read as it is."""
-    family = family_named(options.family or settings.family, settings.families_file)
+    family = family_named(options.family or settings.family, *settings.families_files)
     if options.finetune is None and family.behaviours:
         options.finetune = family.default_finetune
     policy = policy_of(options, family)
@@ -192,7 +200,9 @@ def _request(options: argparse.Namespace, policies: list[Policy], family: Family
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     limits = Limits(options.max_new_tokens, tuple(options.stop))
     ways = speculation(options.speculate, options.rule, options.drafter, options.timed, family)
-    return Request.compare(options.prompt, policies, sampling, limits, speculation=ways, record=options.record)
+    before = {"system": options.system, "turns": turns_of(options.turn)}
+    how = {"speculation": ways, "record": options.record, **before}
+    return Request.compare(options.prompt, policies, sampling, limits, **how)
 
 
 def _answer(answer: Answer, texts: TokenTexts | None) -> dict[str, Any]:
@@ -212,37 +222,6 @@ def _answer(answer: Answer, texts: TokenTexts | None) -> dict[str, Any]:
         "fates": list(answer.fates),
         **drafting,
     }
-
-
-def _families(options: argparse.Namespace, settings: Settings) -> None:
-    """Every family, and every member's place and memory in float32."""
-    listed = [_described(family) for family in families(settings.families_file).values()]
-    if options.json:
-        print(json.dumps(listed, ensure_ascii=False))
-        return
-    for family in listed:
-        print(f"{family['name']}: {family['title']}{' (' + family['note'] + ')' if family['note'] else ''}")
-        print(f"  sizes: {', '.join(family['sizes'])}")
-        for member in family["members"]:
-            state = size(member["bytes"]) if member["bytes"] else member["problem"]
-            print(f"  {member['member']:<28} {state}")
-
-
-def _described(family: Family) -> dict[str, Any]:
-    members = [_described_member(family, member) for member in family.checkpoints]
-    behaviours = {each: list(family.behaviours_of(each)) for each in family.sizes}
-    fields = {name: getattr(family, name) for name in ("name", "title", "description", "licence", "note")}
-    return fields | {"sizes": list(family.sizes), "behaviours": behaviours, "members": members}
-
-
-def _described_member(family: Family, member: Member) -> dict[str, Any]:
-    """Where a member lies and how much memory its weights take in float32, or what is wrong with it."""
-    checkpoint = family.checkpoints[member]
-    described = {"member": str(member), "location": checkpoint.location, "bytes": 0, "problem": ""}
-    try:
-        return described | {"bytes": read_facts(checkpoint.folder()).weight_bytes(4)}
-    except ValueError as error:
-        return described | {"problem": str(error)}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -19,7 +18,8 @@ from eft_core.checkpoint import fingerprint
 from eft_core.config import Request, Row
 from eft_core.document import summary
 from eft_core.events import Answer, RowFinished
-from eft_core.families import Family
+from eft_core.family import Family
+from eft_core.located import Checkpoint
 from eft_core.ratings.campaign import Contender, Plan
 from eft_core.ratings.free import Said, Shown, generation
 from eft_core.ratings.lots import all_written
@@ -98,7 +98,7 @@ def answer(
 def said_of(family: Family, label: str, answer: Answer) -> Said:
     """An answer with what it takes to make it again: the revisions are digests of its members' weights."""
     members = answer.policy.members()
-    revisions = {str(member): _revision(family.checkpoint(member).folder()) for member in members}
+    revisions = {str(member): _revision(family.checkpoint(member)) for member in members}
     statistics: dict[str, Any] = {"prompt_tokens": answer.prompt_tokens}
     if answer.trace is not None and len(answer.trace):
         statistics |= summary(answer.trace)
@@ -106,9 +106,9 @@ def said_of(family: Family, label: str, answer: Answer) -> Said:
 
 
 @cache
-def _revision(folder: Path) -> str:
+def _revision(checkpoint: Checkpoint) -> str:
     """Which weights a checkpoint has; read once."""
-    return fingerprint(folder)
+    return fingerprint(checkpoint.folder(), checkpoint.file)
 
 
 def _refuse(session: Session, storage: Storage, batch: Sequence[Lacking], error: ValueError) -> None:

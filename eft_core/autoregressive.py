@@ -1,53 +1,23 @@
 """Plain decoding, one token a step: the reference that every faster way must agree with.
 
 Each step runs each member once on the rows that need it, combines, draws, and asks the device once. Rows end on their
-own. A generator: closing it cancels and frees the caches. B running rows, M members, V vocabulary.
+own, and others join (`Stepper`). `decode` is a generator: closing it cancels and frees the caches. B running rows, M
+members, V vocabulary.
 """
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from eft_core.batch import Batch
-from eft_core.config import Sampling
+from eft_core.continuation import Continuation, Drawn, batch_of, drained, ending, freed, to_host
 from eft_core.distributions import Mixture, log_probabilities
-from eft_core.events import Drafting, Fate, Reason
 from eft_core.model import Model
 from eft_core.policy import Member, Policy
 from eft_core.recorder import Laws, Recorder
 from eft_core.sampling import Draws, Noise, draw
-
-
-@dataclass(frozen=True, slots=True)
-class Continuation:
-    """A row to decode: prompt ids, the policy that continues them, and its random stream. `most`: tokens at most;
-    it ends for `reason_at_most` ("length", or "context" where the window is what limits it). The last `given` ids of
-    the prompt are the answer's beginning: the random stream has passed them already."""
-
-    prompt: tuple[int, ...]
-    policy: Policy
-    sampling: Sampling
-    sample: int
-    most: int
-    reason_at_most: Reason = "length"
-    given: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """One drawn token. `logprob` is the policy's own, before temperature, top-k and top-p, in nats.
-    `reason` is set on a row's last token, and `drafting` with it where the row speculated. A failed row has no token
-    (-1)."""
-
-    row: int
-    token: int
-    logprob: float
-    reason: Reason | None
-    fate: Fate = "plain"
-    drafting: Drafting | None = None
 
 
 def decode(
@@ -62,95 +32,131 @@ def decode(
     `stopped(row, token)` is asked after each token that is no end token whether the row's text has met a stop string.
     `recorder` gets what the tokens were drawn from.
     """
-    capacity = max(len(row.prompt) + row.most for row in rows)
-    batch = Batch([row.prompt for row in rows], [row.policy.members() for row in rows], models, capacity)
+    run = Stepper(end_ids, stopped)
     try:
+        run.take_in(drained(run.prepare(dict(enumerate(rows)), models)))
         yield []
-        state = _Stepper(batch, rows)
-        step = 0
-        while batch.rows:
-            drawn = [
-                Drawn(row, token, logprob, ending(row, token, logprob, rows[row], step, end_ids, stopped))
-                for row, token, logprob in state.step(step)
-            ]
+        while run.rows:
+            drawn = run.step()
             if recorder is not None:
-                state.record(recorder, drawn)
+                run.record(recorder, drawn)
             yield drawn
-            state.remove({each.row for each in drawn if each.reason})
-            step += 1
+            run.remove({each.row for each in drawn if each.reason})
     finally:
-        batch.free()
+        run.free()
 
 
-def ending(
-    row: int,
-    token: int,
-    logprob: float,
-    continuation: Continuation,
-    step: int,
-    end_ids: frozenset[int],
-    stopped: Callable[[int, int], bool],
-) -> Reason | None:
-    """Why this token, the row's number `step` from 0, is its last; None if it goes on."""
-    if not math.isfinite(logprob):
-        return "failed"
-    if token in end_ids:
-        return "end"
-    if stopped(row, token):
-        return "stop"
-    return continuation.reason_at_most if step + 1 >= continuation.most else None
+class Stepper:
+    """The running rows of plain decoding, and the tensors that go from step to step. Others may join between steps.
 
+    The numbers of rows are the caller's; no two rows that run have one number.
+    """
 
-class _Stepper:
-    """The tensors that go from step to step: each running row's last token and its position."""
+    batch: Batch  # there once rows have joined
 
-    def __init__(self, batch: Batch, rows: Sequence[Continuation]) -> None:
-        self.batch, device = batch, batch.device
-        self.lengths = [len(row.prompt) for row in rows]
-        self.tokens = torch.tensor([row.prompt[-1] for row in rows], device=device)
-        self.positions = torch.tensor([length - 1 for length in self.lengths], device=device)
-        self.mixture = Mixture.of([row.policy for row in rows], batch.members, device)
-        self.draws = Draws.of([(row.sampling, row.sample) for row in rows], device)
-        self.noise = Noise(len(rows), batch.width, device)
-        self.given = [row.given for row in rows]
-        self.laws: tuple[list[Tensor], Tensor] | None = None  # what the last step drew from: M logits, log pi
-        self.columns = [{member: number for number, member in enumerate(batch.members)}] * len(rows)
+    def __init__(self, end_ids: frozenset[int], stopped: Callable[[int, int], bool] = lambda row, token: False) -> None:
+        self._ends, self._stopped = end_ids, stopped
+        self.torn = False
+        self._given: dict[int, Continuation] = {}
+        self._counts: dict[int, int] = {}  # tokens that a row has drawn
+        self._tokens = self._positions = torch.empty(0)  # (B,): each row's last token and its position
+        self._noise: Noise | None = None
+        self._laws: tuple[list[Tensor], Tensor] | None = None  # what the last step drew from: M logits, log pi
+
+    @property
+    def rows(self) -> list[int]:
+        return self.batch.rows if self._given else []
+
+    def prepare(
+        self,
+        rows: Mapping[int, Continuation],
+        models: Mapping[Member, Model],
+        drafters: Mapping[int, Policy] | None = None,
+    ) -> Generator[None, None, tuple[Batch, Mapping[int, Continuation]]]:
+        """Read the prompts of new rows, giving way after every piece; `take_in` then lets them run with the others."""
+        batch = batch_of(rows, [row.policy.members() for row in rows.values()], models)
+        with freed(batch):
+            yield from batch.reading()
+        return batch, rows
 
     @torch.inference_mode()
-    def step(self, step: int) -> list[tuple[int, int, float]]:
+    def take_in(self, prepared: tuple[Batch, Mapping[int, Continuation]]) -> None:
+        """Let rows run from the next step on."""
+        (batch, rows), self.torn = prepared, True
+        device = batch.device
+        tokens = torch.tensor([row.prompt[-1] for row in rows.values()], device=device)
+        positions = torch.tensor([len(row.prompt) - 1 for row in rows.values()], device=device)
+        if not self._given:
+            self.batch, self._tokens, self._positions = batch, tokens, positions
+        else:
+            self.batch.merge(batch)
+            self._tokens, self._positions = torch.cat([self._tokens, tokens]), torch.cat([self._positions, positions])
+        self._given |= rows
+        self._counts |= dict.fromkeys(rows, 0)
+        running = [self._given[row] for row in self.batch.rows]
+        self._mixture = Mixture.of([row.policy for row in running], self.batch.members, device)
+        self._draws = Draws.of([(row.sampling, row.sample) for row in running], device)
+        self._noise = self._noise or Noise(len(running), self.batch.width, device)
+        columns = {member: number for number, member in enumerate(self.batch.members)}
+        self._columns = dict.fromkeys(self.batch.rows, columns)
+        self.torn = False
+
+    def step(self) -> list[Drawn]:
+        """One token of every running row."""
+        found = []
+        for row, token, logprob in self._drawn():
+            given = self._given[row]
+            reason = ending(row, token, logprob, given, self._counts[row], self._ends, self._stopped)
+            self._counts[row] += 1
+            found.append(Drawn(row, token, logprob, reason))
+        return found
+
+    @torch.inference_mode()
+    def _drawn(self) -> list[tuple[int, int, float]]:
         """(row, token, log-probability) of every running row."""
+        assert self._noise is not None, "rows join first"
         rows = self.batch.rows
-        longest = max(self.lengths[row] for row in rows) - 1 + step
-        logits = self.batch.run(self.tokens[:, None], self.batch.places(self.positions[:, None], longest))
-        logprobs = log_probabilities([member[:, 0] for member in logits], self.mixture)
-        self.laws = logits, logprobs[:, None]
-        starts = [self.given[row] + step for row in rows]
-        noise = self.noise.at(self.draws, starts)[:, 0] if self.draws.sampled else None
-        self.tokens = draw(logprobs, self.draws, noise)
-        self.positions = self.positions + 1
-        values = logprobs.gather(1, self.tokens[:, None])[:, 0]
-        tokens, chosen = to_host(self.tokens, values)
+        longest = max(len(self._given[row].prompt) - 1 + self._counts[row] for row in rows)
+        logits = self.batch.run(self._tokens[:, None], self.batch.places(self._positions[:, None], longest))
+        logprobs = log_probabilities([member[:, 0] for member in logits], self._mixture)
+        starts = [self._given[row].given + self._counts[row] for row in rows]
+        noise = self._noise.at(self._draws, starts)[:, 0] if self._draws.sampled else None
+        drawn = draw(logprobs, self._draws, noise)
+        tokens, chosen = to_host(drawn, logprobs.gather(1, drawn[:, None])[:, 0])
+        self._laws = logits, logprobs[:, None]
+        self._tokens, self._positions = drawn, self._positions + 1
         found = zip(rows, tokens, chosen, strict=True)
         return [(row, token if math.isfinite(value) else -1, value) for row, token, value in found]
 
     def record(self, recorder: Recorder, drawn: Sequence[Drawn]) -> None:
         """Hand over what the last step drew from; a failed row drew nothing."""
-        assert self.laws is not None, "a step comes first"
-        laws = Laws(self.batch.rows, self.columns, *self.laws)
+        assert self._laws is not None, "a step comes first"
+        laws = Laws(self.rows, self._columns, *self._laws)
         recorder.keep(laws, {each.row: [(each.token, each.fate)] for each in drawn if each.reason != "failed"})
 
     @torch.inference_mode()
-    def remove(self, rows: set[int]) -> None:
-        """Let ended rows go."""
-        if not rows:
+    def remove(self, rows: Collection[int]) -> None:
+        """Let rows go, ended or not."""
+        gone = set(rows).intersection(self.rows)
+        if not gone:
             return
-        kept = self.batch.remove(rows)
+        kept = self.batch.remove(gone)
+        for row in gone:
+            del self._given[row], self._counts[row]
         index = torch.tensor(kept, dtype=torch.long, device=self.batch.device)
-        self.tokens, self.positions = self.tokens[index], self.positions[index]
-        self.mixture, self.draws = self.mixture.select(kept), self.draws.select(kept)
+        self._tokens, self._positions = self._tokens[index], self._positions[index]
+        self._mixture, self._draws = self._mixture.select(kept), self._draws.select(kept)
 
+    def size(self, device: str) -> int:
+        """Bytes of keys and values on a device."""
+        return self.batch.size(device) if self._given else 0
 
-def to_host(tokens: Tensor, logprobs: Tensor) -> tuple[list[int], list[float]]:
-    """One copy to the host for both; float64 holds every id exactly."""
-    ids, values = torch.stack((tokens.double(), logprobs.double())).tolist()
-    return [int(number) for number in ids], values
+    def gain(self) -> None:
+        """Plain decoding gains nothing."""
+
+    def free(self) -> None:
+        """Let go of all rows."""
+        self._laws = None
+        if self._given:
+            self.batch.free()
+            self._given = {}

@@ -81,6 +81,22 @@ class _Recorded:
         return self._replay().clone()
 
 
+class Recorders:
+    """A recorder for each GPU: members may lie on several, and a graph is of one device. Nothing for other devices."""
+
+    def __init__(self, make: Callable[[torch.device], Record] | None = None) -> None:
+        """`make` makes a device's recorder: `CudaGraphs` where none is given."""
+        self._make, self._made = make or CudaGraphs, dict[torch.device, Record]()
+
+    def on(self, device: torch.device) -> Record | None:
+        """The recorder of a device's passes, always the same one; None where passes run plainly."""
+        if device.type != "cuda":
+            return None
+        if device not in self._made:
+            self._made[device] = self._make(device)
+        return self._made[device]
+
+
 class CudaGraphs:
     """Records passes as CUDA graphs, on a stream of its own. All graphs that are alive share one pool of memory.
 

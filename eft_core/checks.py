@@ -8,7 +8,7 @@ def number(name: str, value: object, low: float, high: float, remedy: str) -> fl
     if isinstance(value, int) and value.bit_length() > 1000:
         raise ValueError(f"{name} is far outside [{low:g}, {high:g}]: {remedy}.")  # too long for a float, even to print
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} must be a number, not {value!r}: {remedy}.")
+        raise ValueError(f"{name} must be a number, not {value!r:.60}: {remedy}.")
     if not low <= value <= high:
         raise ValueError(f"{name} = {value:g} is outside [{low:g}, {high:g}]: {remedy}.")
     return float(value)

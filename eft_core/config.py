@@ -1,12 +1,10 @@
-"""What is asked for, and under which settings: frozen, self-checking dataclasses that travel between layers.
+"""What is asked for: frozen, self-checking dataclasses that travel between layers.
 
-`Settings.from_environment` is the only reader of EFT_* variables. User errors are `ValueError`s with the remedy.
+User errors are `ValueError`s with the remedy.
 """
 
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
 from eft_core.checks import number, whole
@@ -82,7 +80,8 @@ class Row:
 
     `given` are token ids with which the answer begins, so that it goes on from there: a branch of another answer. They
     count as its first tokens, in limits and in the random stream too, so a row that is given its own tokens goes on
-    as it did.
+    as it did. `system` is what the model is told before, `turns` are earlier ones, pairs of user and assistant, where
+    the family's chat template has them.
     """
 
     prompt: str
@@ -90,12 +89,18 @@ class Row:
     sampling: Sampling = Sampling()
     sample: int = 0
     given: tuple[int, ...] = ()
+    system: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise ValueError("the prompt is empty: write a question, or pick one of the examples.")
         object.__setattr__(self, "sample", whole("sample", self.sample, 0, 2**31 - 1, "count samples from 0"))
         object.__setattr__(self, "given", token_ids(self.given))
+        turns = tuple((user, assistant) for user, assistant in self.turns)
+        if not all(isinstance(text, str) for text in (self.system, *(each for turn in turns for each in turn))):
+            raise ValueError("system and turns must be texts: turns are pairs of user and assistant.")
+        object.__setattr__(self, "turns", turns)
 
 
 def token_ids(ids: Iterable[object]) -> tuple[int, ...]:
@@ -131,103 +136,32 @@ class Request:
         samples: int = 1,
         speculation: Speculation | None = None,
         record: bool = True,
+        system: str = "",
+        turns: tuple[tuple[str, str], ...] = (),
     ) -> Self:
         """Every policy answers `prompt` `samples` times; all columns share the random streams (SPEED.md 2.4)."""
-        rows = tuple(Row(prompt, policy, sampling, sample) for policy in policies for sample in range(samples))
+        each = [(policy, sample) for policy in policies for sample in range(samples)]
+        rows = tuple(Row(prompt, policy, sampling, sample, (), system, turns) for policy, sample in each)
         return cls(rows, limits, speculation, record)
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A response that somebody wrote to a prompt, to be looked at under a policy: as text, or as token ids."""
+    """A response that somebody wrote to a prompt, to be looked at under a policy: as text, or as token ids.
+
+    `system` and `turns` are what the prompt was asked after, as in a `Row`.
+    """
 
     prompt: str
     response: str | tuple[int, ...]
     policy: Policy
+    system: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        Row(self.prompt, self.policy)  # the same demands on a prompt
+        row = Row(self.prompt, self.policy, system=self.system, turns=self.turns)  # the same demands on a prompt
+        object.__setattr__(self, "turns", row.turns)
         if not self.response:
             raise ValueError("the response is empty: paste a text, or take an answer of a comparison.")
         if not isinstance(self.response, str):
             object.__setattr__(self, "response", token_ids(self.response))
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the environment decides; `Settings.from_environment` is the only reader of EFT_* variables.
-
-    `forward`: "library" runs the library's forwards. "lean" runs our own, which takes fewer steps and costs, at
-    start-up, one copying of the weights and a comparison with the library's on a few tokens; ValueError where it does
-    not serve. "auto" is lean where it serves and library elsewhere. "captured" is auto with decode passes as captured
-    CUDA graphs, on a CUDA device only; recording a shape costs a few passes, anew for every request and whenever a row
-    ends. It is not the default, because no GPU has been at hand to test it.
-
-    `data_dir` is where runs and judgements are kept. `judge_url` is the address of an OpenAI-compatible server that
-    judges answers, `judge_prices` US$ for a million prompt and completion tokens; without it nothing is judged.
-
-    `database_url` is a PostgreSQL for the judgements in the stead of a file in `data_dir`; `backup` a folder, or
-    `hf://datasets/OWNER/NAME`, that gets every row too. Organisers of campaigns sign in by `organiser_password`, or by
-    a Hugging Face account of `organisers`.
-    """
-
-    family: str = "atlas"
-    families_file: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    memory_gb: float | None = None
-    threads: int | None = None
-    forward: str = "auto"
-    data_dir: str | None = None
-    judge_url: str | None = None
-    judge_model: str | None = None
-    judge_key: str = field(default="", repr=False)
-    judge_prices: tuple[float, float] | None = None
-    database_url: str = field(default="", repr=False)
-    backup: str = ""
-    organiser_password: str = field(default="", repr=False)
-    organisers: tuple[str, ...] = ()
-
-    @property
-    def data_folder(self) -> Path:
-        """Where runs and judgements are kept: `data_dir`, or a folder of the user's own."""
-        return Path(self.data_dir).expanduser() if self.data_dir else Path.home() / ".local" / "share" / "eft-lab"
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Settings from EFT_FAMILY, EFT_FAMILIES, EFT_DEVICE, EFT_DTYPE, EFT_MEMORY_GB, EFT_THREADS, EFT_FORWARD,
-        EFT_DATA_DIR, EFT_JUDGE_URL, EFT_JUDGE_MODEL, EFT_JUDGE_KEY, EFT_JUDGE_PRICES ("0.15,0.6"), EFT_DATABASE_URL,
-        EFT_BACKUP, EFT_ORGANISER_PASSWORD and EFT_ORGANISERS (names with commas)."""
-        memory, threads = environ.get("EFT_MEMORY_GB"), environ.get("EFT_THREADS")
-        try:
-            return cls(
-                family=environ.get("EFT_FAMILY", "atlas"),
-                families_file=environ.get("EFT_FAMILIES"),
-                device=environ.get("EFT_DEVICE", "auto"),
-                dtype=environ.get("EFT_DTYPE", "auto"),
-                memory_gb=float(memory) if memory else None,
-                threads=int(threads) if threads else None,
-                forward=environ.get("EFT_FORWARD", "auto"),
-                data_dir=environ.get("EFT_DATA_DIR"),
-                judge_url=environ.get("EFT_JUDGE_URL"),
-                judge_model=environ.get("EFT_JUDGE_MODEL"),
-                judge_key=environ.get("EFT_JUDGE_KEY", ""),
-                judge_prices=_prices(environ.get("EFT_JUDGE_PRICES")),
-                database_url=environ.get("EFT_DATABASE_URL", ""),
-                backup=environ.get("EFT_BACKUP", ""),
-                organiser_password=environ.get("EFT_ORGANISER_PASSWORD", ""),
-                organisers=tuple(name.strip() for name in environ.get("EFT_ORGANISERS", "").split(",") if name.strip()),
-            )
-        except ValueError as error:
-            raise ValueError(f"EFT_MEMORY_GB and EFT_THREADS must be numbers: {error}.") from error
-
-
-def _prices(text: str | None) -> tuple[float, float] | None:
-    """US$ for a million prompt and completion tokens, as `0.15,0.6`."""
-    if not text:
-        return None
-    try:
-        prompt, completion = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"EFT_JUDGE_PRICES = {text[:40]!r} is not two numbers: write 0.15,0.6.") from None
-    return prompt, completion

@@ -17,22 +17,31 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number: of PostgreSQL's advisory locks, the one that lets one writer in at a time.
 _WRITING = 8_231_023
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse", "9p", "ceph", "glusterfs", "lustre")
-# What SQLite says, and PostgreSQL's codes (its documentation, appendix A), in words.
+_AGAIN = "try again in a moment"
+# What SQLite says, and PostgreSQL's codes (its documentation, appendix A), in words, and what helps.
+_BUSY = ("the database is busy", _AGAIN)
+_FULL = ("the disk of the database is full", "try again when there is room on it")
+_READ_ONLY = ("the database can only be read", "let the server write its file, or name another database")
+_DAMAGED = ("the database is damaged", "start the server again, which checks and mends it")
+_STOPPED = ("the database was stopped or is starting", _AGAIN)
 _SQLITE = (
-    ("locked", "the database is busy"),
-    ("full", "the disk of the database is full"),
-    ("readonly", "the database can only be read"),
-    ("unable to open", "the database cannot be opened"),
-    ("disk i/o", "the disk of the database fails"),
-    ("malformed", "the database is damaged"),
-    ("not a database", "the database is damaged"),
+    ("locked", _BUSY),
+    ("full", _FULL),
+    ("readonly", _READ_ONLY),
+    ("unable to open", ("the database cannot be opened", _AGAIN)),
+    ("disk i/o", ("the disk of the database fails", _AGAIN)),
+    ("malformed", _DAMAGED),
+    ("not a database", _DAMAGED),
 )
 _POSTGRESQL = {
-    "53100": "the disk of the database is full",
-    "53300": "the database is busy",
-    "25006": "the database can only be read",
-    "55P03": "the database is busy",
-    "57014": "the database is busy",
+    "53100": _FULL,
+    "53300": _BUSY,
+    "25006": _READ_ONLY,
+    "55P03": _BUSY,
+    "57014": _BUSY,
+    "57P01": _STOPPED,
+    "57P02": _STOPPED,
+    "57P03": _STOPPED,
 }
 
 
@@ -44,24 +53,33 @@ def engine_of(url: str) -> Engine:
     """The engine of an address. ValueError if it is none of ours, or if its driver is missing."""
     try:
         address = make_url(url)
-    except exc.ArgumentError as error:
+    except (exc.ArgumentError, ValueError):  # its text, and so a traceback, may repeat a part of the address
         raise ValueError(
             "EFT_DATABASE_URL is no address: write postgresql+psycopg://user:password@host/name."
-        ) from error
+        ) from None
+    if "@" in (address.host or "") or "password" in address.query:  # both are told in errors, as no password may be
+        raise ValueError(
+            "EFT_DATABASE_URL has its password in a wrong place: write it as user:password@host, and in it %40 for @."
+        )
     if address.get_backend_name() == "sqlite":
         return _sqlite(url, address.database)
     if address.drivername != "postgresql+psycopg":
         raise ValueError("EFT_DATABASE_URL must begin with postgresql+psycopg:// or sqlite:///.")
     waits = f"-c lock_timeout={PATIENCE}s -c statement_timeout=30s"
     try:
-        return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": PATIENCE, "options": waits})
+        return create_engine(
+            address,
+            pool_pre_ping=True,
+            hide_parameters=True,  # errors go to logs, and what raters write does not
+            connect_args={"connect_timeout": PATIENCE, "options": waits},
+        )
     except ImportError as error:
         raise ValueError('PostgreSQL needs psycopg: run `pip install "psycopg[binary]"`.') from error
 
 
 def _sqlite(url: str, file: str | None) -> Engine:
     """An engine whose transactions are ours: the driver begins none (SQLAlchemy's documentation, pysqlite)."""
-    engine = create_engine(url, connect_args={"timeout": PATIENCE})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": PATIENCE})
     # The write-ahead log needs memory that processes share, which file systems of a network do not have.
     mode = "DELETE" if file and on_network(Path(file)) else "WAL"
 
@@ -79,6 +97,12 @@ def _sqlite(url: str, file: str | None) -> Engine:
     return engine
 
 
+def file_of(engine: Engine) -> Path | None:
+    """The file of a SQLite database; None for a server's, or for one in memory."""
+    name = engine.url.database
+    return Path(name) if engine.dialect.name == "sqlite" and name and name != ":memory:" else None
+
+
 def on_network(file: Path, mounts: Path = Path("/proc/mounts")) -> bool:
     """Whether a file lies on a file system of a network or in user space, as far as the system tells."""
     try:
@@ -92,12 +116,15 @@ def on_network(file: Path, mounts: Path = Path("/proc/mounts")) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Why the database failed, in words."""
+    """Why the database failed and what helps, in a sentence."""
     original = getattr(error, "orig", None)
-    if state := getattr(original, "sqlstate", None):
-        return _POSTGRESQL.get(state, "the database fails")
     said = str(original or error).lower()
-    return next((words for mark, words in _SQLITE if mark in said), "the database cannot be reached")
+    if state := getattr(original, "sqlstate", None):
+        words, remedy = _POSTGRESQL.get(state, ("the database fails", _AGAIN))
+    else:
+        unknown = ("the database cannot be reached", _AGAIN)
+        words, remedy = next((told for mark, told in _SQLITE if mark in said), unknown)
+    return f"{words}: {remedy}."
 
 
 @contextmanager
@@ -117,14 +144,28 @@ def begun(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the tables to the newest form; nothing is lost. `Unavailable` if a newer EFT Lab made them."""
-    from alembic import command
+def _migrations() -> Any:
+    """Where the migrations are, for Alembic."""
     from alembic.config import Config
-    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def is_known(version: str) -> bool:
+    """Whether one of our migrations made the tables of this version."""
+    from alembic.script import ScriptDirectory
+
+    return version in {each.revision for each in ScriptDirectory.from_config(_migrations()).walk_revisions()}
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the tables to the newest form; nothing is lost. `Unavailable` if a newer EFT Lab made them."""
+    from alembic import command
+    from alembic.util import CommandError
+
+    config = _migrations()
     with begun(engine) as connection:
         config.attributes["connection"] = connection
         try:

@@ -8,8 +8,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from eft_core.drafter import ALIKE
+
+Found = TypeVar("Found")
 
 # The longest draft that adapting considers: beyond it gains are flat even at acceptance .95 (SPEED.md 2.2).
 MOST = 16
@@ -22,6 +25,8 @@ _JUMP_DOUBT, _SLOPE_DOUBT = 0.4, 0.2
 _NOISE = 0.15
 # A length is judged by its cost less so many standard errors.
 _HOPE = 0.25
+# Kinds of rows, and sets of rows, that are remembered: visitors make new ones all the time.
+_KINDS = 4000
 # Tests after which a row's acceptance no longer becomes more certain, and those that a new row starts with.
 _MEMORY, _START = 200.0, 40.0
 _DOUBT = 4.0
@@ -153,7 +158,7 @@ class Pace:
         self._costs: dict[object, Costs] = {}
 
     def acceptance(self, kind: object) -> Acceptance:
-        return self._acceptance.setdefault(kind, Acceptance())
+        return _known(self._acceptance, kind, Acceptance)
 
     def measured(self, kind: object) -> float | None:
         """The mean acceptance of a kind of rows, None if nothing was measured yet."""
@@ -161,7 +166,16 @@ class Pace:
 
     def costs(self, rows: object) -> Costs:
         """The costs of cycles with these rows, whatever names them."""
-        return self._costs.setdefault(rows, Costs())
+        return _known(self._costs, rows, Costs)
+
+
+def _known(table: dict[object, Found], key: object, make: Callable[[], Found]) -> Found:
+    """What is known under a key, or a new one; of too many the one not asked for for the longest time goes."""
+    found = table.pop(key, None)
+    table[key] = make() if found is None else found
+    if len(table) > _KINDS:
+        del table[next(iter(table))]
+    return table[key]
 
 
 def best_length(rows: Sequence[Sequence[float]], costs: Costs) -> int:

@@ -74,11 +74,24 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """Member number `index` (from 1) of the `total` that must be read now."""
+    """Member number `index` (from 1) of the `total` that must be read now; `freed` are the checkpoints that had to go
+    for them."""
 
     member: str
     index: int
     total: int
+    freed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Downloading:
+    """`done` of the `total` bytes of one checkpoint's files have come to this machine; `total` is 0 while it is only
+    looked at. `seconds` are those left at the speed so far, None while there is none."""
+
+    checkpoint: str
+    done: int
+    total: int
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

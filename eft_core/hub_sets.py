@@ -13,7 +13,7 @@ from pathlib import Path
 from eft_core.tables import Row
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
-_FENCED = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_FENCED = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,58 +1,21 @@
 """A request made ready to decode: rows as ids, drafters, and the memory it needs, checked before loading."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from eft_core.autoregressive import Continuation
-from eft_core.config import Request, Row, Settings, Speculation, Text
+from eft_core.config import Request, Row, Speculation, Text
+from eft_core.continuation import Continuation
 from eft_core.draft_length import Pace
 from eft_core.drafter import drafter
 from eft_core.events import Reason
-from eft_core.families import Family
-from eft_core.memory import MemoryPlan, bytes_of, plan
+from eft_core.family import Family
+from eft_core.job import Inspection, Job, Needs
+from eft_core.memory import MemoryPlan, Need, plan
 from eft_core.models import Models
 from eft_core.pacing import kind_of
 from eft_core.policy import Member, Policy
+from eft_core.prompting import Prompt, base_stops
 from eft_core.scoring import Passage
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A request, checked and ready to decode: drafters are one a row, a row's own policy where nothing drafts."""
-
-    rows: tuple[Continuation, ...]
-    drafters: tuple[Policy, ...]
-    stop: tuple[str, ...]
-    speculation: Speculation | None
-    memory: MemoryPlan
-    record: bool
-
-    @property
-    def members(self) -> list[Member]:
-        """Every member that must run, in one order."""
-        policies = [*(row.policy for row in self.rows), *self.drafters]
-        return sorted({member for policy in policies for member in policy.members()}, key=str)
-
-    @property
-    def given(self) -> dict[int, Passage]:
-        """What rows were given of their answers, to be read before they go on."""
-        return {
-            number: Passage(row.prompt[: -row.given], row.prompt[-row.given :], row.policy, row.policy.members())
-            for number, row in enumerate(self.rows)
-            if row.given
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """Texts, checked and ready to be read."""
-
-    passages: tuple[Passage, ...]
-    memory: MemoryPlan
-
-    @property
-    def members(self) -> list[Member]:
-        return sorted({member for each in self.passages for member in each.members}, key=str)
+from eft_core.settings import Settings
 
 
 class Jobs:
@@ -80,32 +43,47 @@ class Jobs:
 
     def _job_with(self, request: Request, drafters: list[Policy]) -> Job:
         rows = self._continuations(request, drafters)
-        needs = [{*row.policy.members(), *draft.members()} for row, draft in zip(rows, drafters, strict=True)]
-        memory = self._plan(needs, max(len(row.prompt) + row.most for row in rows))
-        return Job(tuple(rows), tuple(drafters), request.limits.stop, request.speculation, memory, request.record)
+        members = [{*row.policy.members(), *draft.members()} for row, draft in zip(rows, drafters, strict=True)]
+        longest = max(_longest(row.prompt, row.own) + row.most for row in rows)
+        needs = Needs(tuple(map(frozenset, members)), longest)
+        stops = tuple(self._stops(row.policy, request.limits.stop) for row in rows)
+        return Job(tuple(rows), tuple(drafters), stops, request.speculation, self.plan(needs), request.record, needs)
+
+    def _stops(self, policy: Policy, asked: tuple[str, ...]) -> tuple[str, ...]:
+        """Stop strings of a row: what was asked for, and the family's where the policy is a plain base model."""
+        bases, family = all(member.behaviour is None for member in policy.members()), self.family
+        form = (family.base_prompt, family.base_stop, self.models.tokenizer, family.template)
+        own = base_stops(*form) if bases else ()
+        return tuple(dict.fromkeys((*asked, *own)))
+
+    def _own(self, prompt: Prompt, members: Collection[Member]) -> dict[Member, tuple[int, ...]]:
+        """The prompt of members that see it in another format than the others."""
+        if self.family.base_prompt == "chat":
+            return {}
+        return {m: self.models.encode_for(m, prompt) for m in members if m.behaviour is None}
 
     def inspection(self, texts: Sequence[Text]) -> Inspection:
         """Texts as ids, the members to look at them through, and the memory that takes, all checked."""
         if not texts:
             raise ValueError("there is no text to look at: give at least one.")
         passages = tuple(self._passage(text) for text in texts)
-        slots = max(len(each.prompt) + len(each.response) for each in passages)
-        return Inspection(passages, self._plan([set(each.members) for each in passages], slots))
+        slots = max(_longest(each.prompt, each.own) + len(each.response) for each in passages)
+        needs = Needs(tuple(frozenset(each.members) for each in passages), slots)
+        return Inspection(passages, self.plan(needs), needs)
 
     def _passage(self, text: Text) -> Passage:
         self.family.check(text.policy)
         members = members_to_look_through(text.policy, self.family)
-        prompt = self.models.encode(text.prompt)
-        response = text.response
-        ids = self.models.encode_response(text.prompt, response) if isinstance(response, str) else response
+        asked, response = Prompt(text.prompt, text.system, text.turns), text.response
+        prompt, own = self.models.encode(asked), self._own(asked, members)
+        ids = self.models.encode_response(asked, response) if isinstance(response, str) else response
         self._known(ids)
         context = min(self.models.facts(member).context for member in members)
-        if len(prompt) + len(ids) > context:
+        if (length := _longest(prompt, own) + len(ids)) > context:
             raise ValueError(
-                f"prompt and response have {len(prompt) + len(ids):,} tokens and the models read {context:,}: "
-                "shorten the response."
+                f"prompt and response have {length:,} tokens and the models read {context:,}: shorten the response."
             )
-        return Passage(prompt, ids, text.policy, members)
+        return Passage(prompt, ids, text.policy, members, own)
 
     def _known(self, ids: Sequence[int]) -> None:
         """ValueError for ids that the family's members do not share."""
@@ -120,7 +98,7 @@ class Jobs:
         depend on what ran before."""
 
         def cost(member: Member) -> float:
-            return float(self.models.facts(member).weight_bytes(bytes_of(self.models.dtype_name)))
+            return float(self.models.weight_bytes(member))
 
         def acceptance(draft: Policy) -> float | None:
             if speculation.length is not None:
@@ -128,69 +106,99 @@ class Jobs:
             return self.pace.measured(kind_of(row.policy, draft, row.sampling, speculation))
 
         reach = min(self.models.facts(member).context for member in row.policy.members())
-        fitting = [
-            member for member in members if self.models.facts(member).context >= reach
-        ]  # it must not end the row
+        # It must not end the row.
+        fitting = [member for member in members if self.models.facts(member).context >= reach]
         return drafter(row.policy, fitting, cost, acceptance)
 
     def _continuations(self, request: Request, drafters: list[Policy]) -> list[Continuation]:
         """The request's rows as ids, each checked against the context of its members and of its drafter's."""
-        prompts = dict.fromkeys(row.prompt for row in request.rows)
-        ids = {prompt: self.models.encode(prompt) for prompt in prompts}
-        most = request.limits.max_new_tokens
-        return [
-            self._continuation(row, ids[row.prompt], most, {*row.policy.members(), *draft.members()})
-            for row, draft in zip(request.rows, drafters, strict=True)
-        ]
+        prompts = {row: Prompt(row.prompt, row.system, row.turns) for row in request.rows}
+        ids = {prompt: self.models.encode(prompt) for prompt in dict.fromkeys(prompts.values())}
+        found = []
+        for row, draft in zip(request.rows, drafters, strict=True):
+            members = {*row.policy.members(), *draft.members()}
+            own = self._own(prompts[row], members)
+            found.append(self._continuation(row, ids[prompts[row]], own, request.limits.max_new_tokens, members))
+        return found
 
-    def _continuation(self, row: Row, prompt: tuple[int, ...], most: int, members: set[Member]) -> Continuation:
+    def _continuation(
+        self, row: Row, prompt: tuple[int, ...], own: dict[Member, tuple[int, ...]], most: int, members: set[Member]
+    ) -> Continuation:
         context = min(self.models.facts(member).context for member in members)
+        if not prompt or not all(own.values()):
+            raise ValueError("the prompt has no tokens: write a question.")
+        length = _longest(prompt, own)
         if row.given:
-            return self._branch(row, prompt, most, context)
-        room = context - len(prompt)
+            return self._branch(row, prompt, own, most, context)
+        room = context - length
         if room < 1:
             raise ValueError(
-                f"the prompt has {len(prompt):,} tokens and the models read {context:,}, the answer included: "
-                f"shorten it to about {(context - 1) * len(row.prompt) // len(prompt):,} characters."
+                f"the prompt has {length:,} tokens and the models read {context:,}, the answer included: "
+                f"shorten it to about {(context - 1) * len(row.prompt) // length:,} characters."
             )
-        if not prompt:
-            raise ValueError("the prompt has no tokens: write a question.")
         reason: Reason = "length" if most <= room else "context"
-        return Continuation(prompt, row.policy, row.sampling, row.sample, min(most, room), reason)
+        return Continuation(prompt, row.policy, row.sampling, row.sample, min(most, room), reason, own=own)
 
-    def _branch(self, row: Row, prompt: tuple[int, ...], most: int, context: int) -> Continuation:
+    def _branch(
+        self, row: Row, prompt: tuple[int, ...], own: dict[Member, tuple[int, ...]], most: int, context: int
+    ) -> Continuation:
         """A row that goes on from given tokens; they count among the `most` of its answer."""
         self._known(row.given)
         if not self.models.vocabulary.end_ids.isdisjoint(row.given):
             raise ValueError("the given tokens hold an end token, and nothing follows an end: give those before it.")
-        left, room = most - len(row.given), context - len(prompt) - len(row.given)
+        length = _longest(prompt, own)
+        left, room = most - len(row.given), context - length - len(row.given)
         if left < 1 or room < 1:
             raise ValueError(
-                f"{len(row.given):,} tokens are given and an answer has {min(most, context - len(prompt)):,} at most: "
+                f"{len(row.given):,} tokens are given and an answer has {min(most, context - length):,} at most: "
                 "allow a longer answer, or branch earlier."
             )
         reason: Reason = "length" if left <= room else "context"
-        whole = (*prompt, *row.given)
-        return Continuation(whole, row.policy, row.sampling, row.sample, min(left, room), reason, len(row.given))
-
-    def _plan(self, needs: Sequence[Collection[Member]], slots: int) -> MemoryPlan:
-        members = sorted(set().union(*needs), key=str)
-        loaded = [str(member) for member in members if self.models.is_loaded(member)]
-        available = self.models.available_bytes()
-        if self.settings.memory_gb is not None:
-            taken = sum(
-                self.models.facts(m).weight_bytes(bytes_of(self.models.dtype_name)) for m in self.models.loaded()
-            )
-            available = min(available, max(0, int(self.settings.memory_gb * 1e9) - taken))
-        return plan(
-            members={str(member): self.models.facts(member) for member in members},
-            rows={str(member): sum(member in need for need in needs) for member in members},
-            slots=slots,
-            dtype=self.models.dtype_name,
-            device=str(self.models.device),
-            available=available,
-            loaded=loaded,
+        whole, wholes = (*prompt, *row.given), {member: (*each, *row.given) for member, each in own.items()}
+        return Continuation(
+            whole, row.policy, row.sampling, row.sample, min(left, room), reason, len(row.given), wholes
         )
+
+    def weights_plan(self, members: Sequence[Member]) -> MemoryPlan:
+        """What members need that only come into memory. ValueError with advice if they cannot fit."""
+        memory = self.plan(Needs((frozenset(members),)))
+        memory.check()
+        return memory
+
+    def together(self, needs: Sequence[Needs], taken: Callable[[str], int]) -> MemoryPlan:
+        """The plan of rows that run in one batch: a rectangle as long as the longest. `taken`: bytes of keys and values
+        that a device holds for some of them already."""
+        rows = tuple(members for each in needs for members in each.members)
+        return self.plan(Needs(rows, max(each.slots for each in needs)), taken)
+
+    def plan(self, needs: Needs, taken: Callable[[str], int] = lambda device: 0) -> MemoryPlan:
+        """The memory that rows take."""
+        members = sorted(frozenset().union(*needs.members), key=str)
+        models = self.models
+        kept = {models.residence(member) for member in members}
+        return plan(
+            [
+                Need(
+                    member=str(member),
+                    facts=models.facts(member),
+                    rows=sum(member in need for need in needs.members),
+                    slots=needs.slots,
+                    copy=models.residence(member),
+                    loaded=models.residence(member) in models.weights,
+                    device=models.residence(member).device,
+                    dtype=models.residence(member).dtype,
+                    quantise=models.residence(member).quantise,
+                    extra=models.adapter_bytes(member),
+                )
+                for member in members
+            ],
+            {device: models.room(device, kept, taken(device)) for device in {residence.device for residence in kept}},
+        )
+
+
+def _longest(prompt: tuple[int, ...], own: Mapping[Member, tuple[int, ...]]) -> int:
+    """Tokens of the longest form of a prompt."""
+    return max(len(prompt), *map(len, own.values())) if own else len(prompt)
 
 
 def members_to_look_through(policy: Policy, family: Family) -> tuple[Member, ...]:

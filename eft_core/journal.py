@@ -1,18 +1,24 @@
 """A file that survives its writer: JSON lines, a head and then one line a result, appended as they come.
 
-Whoever is killed in the middle of a line loses that line alone. One writer at a time; the head says what is run, and
-a file of something else is refused. Pure of models; loads no torch.
+Whoever is killed in the middle of a line, or finds the disk full, loses that line alone. One writer at a time; the head
+says what is run, and a file of something else is refused. Of a damaged file, as the power may leave one, the lines that
+can be read go on, and the file is kept beside it. Pure of models; loads no torch.
 """
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from eft_core.durable import write_whole
+
+log = logging.getLogger(__name__)
 MOST_LINES = 2_000_000
 
 
@@ -60,6 +66,7 @@ class Journal:
         """`head` says what is run, the same whenever it goes on; `about` (versions, date) is the first writer's."""
         self.path = path
         self._lock = FileLock(f"{path}.lock")
+        self._file: FileIO | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
@@ -67,35 +74,69 @@ class Journal:
             raise Busy(f"{path} is being written by another process: wait for it, or use another file.") from error
         except OSError as error:
             raise ValueError(f"{path} cannot be written ({error.strerror}): set EFT_DATA_DIR to a folder.") from error
-        self._file = path.open("a+", encoding="utf-8")
         try:
             self.lines = self._begun(head, about)
+        except OSError as error:
+            self.close()
+            raise self._unwritten(error) from error
         except BaseException:
             self.close()
             raise
 
     def _begun(self, head: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The lines that are there; a new file gets its head, and a torn line is cut off."""
-        self._file.seek(0)
-        text = self._file.read()
-        whole = text[: text.rfind("\n") + 1]
-        if len(whole) < len(text):
-            os.truncate(self.path, len(whole.encode()))
+        """The lines that are there; a new file gets its head, a torn line is cut off, and what is damaged left out."""
+        raw = self.path.read_bytes() if self.path.exists() else b""
+        whole = raw[: raw.rfind(b"\n") + 1]
+        if len(whole) < len(raw):
+            os.truncate(self.path, len(whole))
+        whole = self._mended(whole)
+        self._file = self.path.open("ab", buffering=0)
         if not whole:
             self.append({"head": dict(head), **about})
             return []
-        first, lines = parse(whole, self.path.name)
+        first, lines = parse(whole.decode(), self.path.name)
         if first.get("head") != json.loads(json.dumps(head)):
             raise ValueError(f"{self.path} holds another run: choose another file, or remove it.")
         return lines
 
+    def _mended(self, whole: bytes) -> bytes:
+        """The lines that can be read, if the first one can: else there is nothing to go on with. The file as it was
+        found is kept if anything was left out."""
+        lines = whole.splitlines(keepends=True)
+        sound = [line for line in lines if _reads(line)]
+        if len(sound) == len(lines):
+            return whole
+        kept = b"".join(sound) if sound[:1] == lines[:1] else b""
+        damaged = Path(f"{self.path}.damaged")
+        write_whole(damaged, whole)
+        write_whole(self.path, kept)
+        log.warning(
+            "%s was damaged: %d lines could not be read; the file is kept as %s.",
+            self.path,
+            len(lines) - kept.count(b"\n"),
+            damaged,
+        )
+        return kept
+
     def append(self, values: Mapping[str, Any]) -> None:
-        """One line more. It is the operating system's when this returns: the process may be killed, the line stays."""
-        self._file.write(json.dumps(values, ensure_ascii=True, separators=(",", ":"), allow_nan=False) + "\n")
-        self._file.flush()
+        """One line more. It is the operating system's when this returns: the process may be killed, the line stays.
+        ValueError if it cannot be written; then the file is as it was."""
+        text = json.dumps(values, ensure_ascii=True, separators=(",", ":"), allow_nan=False) + "\n"
+        assert self._file is not None, "it is open until `close`"
+        try:
+            _add(self._file, text.encode())
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> ValueError:
+        return ValueError(
+            f"{self.path} cannot be written ({error.strerror}): make room on its disk, or set EFT_DATA_DIR to another "
+            "folder; what it has is kept, so run again to go on."
+        )
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -103,3 +144,22 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _add(file: FileIO, line: bytes) -> None:
+    """At the end of a file, all of it or, if there is no room, nothing: no line must stand behind half of one."""
+    end, written = os.fstat(file.fileno()).st_size, 0
+    try:
+        while written < len(line):
+            written += file.write(line[written:])
+    except OSError:
+        file.truncate(end)
+        raise
+
+
+def _reads(line: bytes) -> bool:
+    """Whether a line is a JSON object."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False

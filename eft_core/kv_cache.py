@@ -6,7 +6,7 @@ size, T new tokens. The library's own attention code runs on it unchanged.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -34,6 +34,17 @@ class Places:
         """The place of one of the T tokens."""
         one = slice(place, place + 1)
         return Places(self.rows, self.positions[:, one], self.reach, self.mask[:, :, one])
+
+    def windowed(self, window: int) -> "Places":
+        """The same, where a query sees the last `window` positions alone, its own included (a sliding window)."""
+        if self.reach <= window:
+            return self
+        far = counted(self.reach, self.mask.device) <= self.positions[:, None, :, None] - window
+        return replace(self, mask=self.mask.masked_fill(far, torch.finfo(self.mask.dtype).min))
+
+    def on(self, device: torch.device) -> "Places":
+        """The same on another device: layers of one model may lie on several."""
+        return Places(self.rows.to(device), self.positions.to(device), self.reach, self.mask.to(device))
 
 
 def places(positions: Tensor, longest: int, dtype: torch.dtype, capacity: int) -> Places:
@@ -126,13 +137,14 @@ class RaggedLayer(CacheLayerMixin):
             memory = self._zeros(self.memory, max(reach, min(2 * slots, self.capacity)))
             memory[:, :slots] = self.memory[: self.rows]
             self._use(memory)
-        return self.places
+        device = self.memory.device
+        return self.places if self.places.positions.device == device else self.places.on(device)
 
     def copy_rows(self, sources: Tensor) -> None:
         """Row i becomes a copy of row sources[i]: one prefilled prompt becomes many rows."""
         self.rows = len(sources)
         if self.is_initialized:
-            self._use(self.memory[sources])
+            self._use(self.memory[sources.to(self.memory.device)])
 
     def keep(self, sources: Sequence[int]) -> None:
         """Keep these rows in this order. Only rows that move are copied; their sources lie behind the kept ones."""
@@ -141,6 +153,34 @@ class RaggedLayer(CacheLayerMixin):
             targets, origins = (torch.tensor(part, device=self.memory.device) for part in zip(*moved, strict=True))
             self.memory[targets] = self.memory[origins]
         self.rows, self._readable = len(sources), None
+
+    def reserve(self, capacity: int) -> None:
+        """Room for positions up to `capacity`: a batch reads all its rows up to the longest."""
+        if self.is_initialized and self._first == self.capacity < capacity:  # fixed: all slots at once
+            memory = self.memory.new_zeros(len(self.memory), capacity, self.memory.shape[2])
+            memory[:, : self.memory.shape[1]] = self.memory
+            self._use(memory)
+        self._first = capacity if self._first == self.capacity else self._first
+        self.capacity = max(self.capacity, capacity)
+
+    def append(self, other: "RaggedLayer") -> None:
+        """The rows of another layer join behind these, with all that they wrote."""
+        rows = self.rows + other.rows
+        if other.is_initialized and not self.is_initialized:  # prompts of one token wrote nothing yet
+            self._sizes, self.is_initialized = other._sizes, True
+            self._use(self._zeros(other.memory, other.memory.shape[1]))
+        if self.is_initialized:
+            slots = other.memory.shape[1] if other.is_initialized else 0
+            old, kept = self.memory, self.rows
+            if rows > old.shape[0] or slots > old.shape[1]:
+                longest = max(slots, old.shape[1])
+                self._use(old.new_zeros(max(rows, old.shape[0]), longest, old.shape[2]))
+                self.memory[:kept, : old.shape[1]] = old[:kept]
+            else:
+                self.memory[kept:rows] = 0  # a row that was here may have left nan behind, and 0 * nan is nan
+            if slots:
+                self.memory[kept:rows, :slots] = other.memory[: other.rows]
+        self.rows, self._readable = rows, None
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return (self.places.reach if self.places else query_length), 0
@@ -180,6 +220,28 @@ class RaggedCache(Cache):
         self.passes.clear()
         for layer in self.ragged:
             layer.keep(sources)
+
+    def reserve(self, capacity: int) -> None:
+        """Room for positions up to `capacity`."""
+        if capacity > self.capacity:
+            self.passes.clear()
+            for layer in self.ragged:
+                layer.reserve(capacity)
+            self.capacity = capacity
+
+    def append(self, other: "RaggedCache") -> None:
+        """The rows of another cache of the same member join behind these; the other is empty then."""
+        self.reserve(other.capacity)
+        other.reserve(self.capacity)
+        self.passes.clear()
+        for layer, more in zip(self.ragged, other.ragged, strict=True):
+            layer.append(more)
+        other.free()
+
+    @property
+    def size(self) -> int:
+        """Bytes of keys and values that are taken now."""
+        return sum(layer.memory.nbytes for layer in self.ragged if layer.is_initialized)
 
     def free(self) -> None:
         """Let go of all memory now, whoever still holds the object."""

@@ -160,7 +160,8 @@ def refusal(network: nn.Module) -> str | None:
         f"its activation is {activation} and not silu": activation != "silu",
         "its weights are not plain matrices": any(type(module) is not nn.Linear for module in inward + outward),
         "it has biases behind attention": any(getattr(module, "bias", None) is not None for module in outward),
-        "its weights are spread over several devices": len(devices) > 1,
+        "its weights are spread over several devices": len(devices) > 1 or torch.device("meta") in devices,
+        "it has layers of two kinds of attention": len(set(getattr(network.config, "layer_types", None) or ())) > 1,
     }
     return next((reason for reason, applies in reasons.items() if applies), None)
 

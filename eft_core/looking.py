@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from eft_core import document
 from eft_core.cases import MOST_CASES, Case, atlas_cases, read_cases
-from eft_core.config import Settings, Text
+from eft_core.config import Text
+from eft_core.conversation_options import add_conversation, conversation_values, transcript, turns_of
 from eft_core.events import Inspected, Inspecting, Loading, Reading
 from eft_core.failures import Failure, Report, examined
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.policy import Policy
+from eft_core.settings import Settings
 from eft_core.standalone import page
 from eft_core.token_text import TokenTexts
 from eft_core.trace import Trace
@@ -38,6 +40,7 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     inspecting = commands.add_parser("inspect", help="read a response under a policy, token by token")
     inspecting.set_defaults(look=inspect)
     inspecting.add_argument("--prompt", required=True)
+    add_conversation(inspecting)
     inspecting.add_argument("--response", required=True, help="the text to look at; - reads standard input")
     inspecting.add_argument("--html", metavar="FILE", type=Path, help="write the token strip as one stand-alone page")
     failing = commands.add_parser("failures", help="where the large base is right and the mixture wrong, or reversed")
@@ -57,15 +60,15 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
 
 def inspect(options: argparse.Namespace, settings: Settings, family: Family, policy: Policy) -> None:
     """One text: a table of its tokens, a JSON document, a page."""
-    text = Text(options.prompt, _response(options.response), policy)
+    text = Text(options.prompt, _response(options.response), policy, options.system, turns_of(options.turn))
     session = _session(settings, family)
     trace = _read(session, text)
-    about = {"family": family.name, "prompt": text.prompt, "response": text.response}
+    about = {"family": family.name, "prompt": text.prompt, **conversation_values(text), "response": text.response}
     told = document.document(trace, session.token_texts.of(document.ids_of(trace)), **about)
     told["summary"] = document.summary(trace)
     if options.html is not None:
         labelled = told | {"label": policy.formula(), "role": _role(policy)}
-        write(page([labelled], title=policy.formula(), prompt=text.prompt), options.html)
+        write(page([labelled], title=policy.formula(), prompt=transcript(text)), options.html)
     if options.json is not None:
         write(_json(told), _file(options.json))
     elif options.html is None:

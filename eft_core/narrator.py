@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from eft_core.autoregressive import Drawn
+from eft_core.continuation import Drawn
 from eft_core.events import Answer, Event, RowFinished, TokensRecorded
 from eft_core.recorder import Recorder
 from eft_core.trace import Trace
@@ -14,10 +14,13 @@ PATIENCE = 0.2
 
 
 class Narrator:
-    """Tells the rows of one job; `recorder` is None where no records are kept. `answers` fills up, by row."""
+    """Tells the rows of one job; `recorder` is None where no records are kept. `answers` fills up, by row.
 
-    def __init__(self, transcripts: Sequence[Transcript], recorder: Recorder | None) -> None:
-        self.transcripts, self.answers = transcripts, dict[int, Answer]()
+    Where rows run, the job's first one has the number `first`; in events it is 0.
+    """
+
+    def __init__(self, transcripts: Sequence[Transcript], recorder: Recorder | None, first: int = 0) -> None:
+        self.transcripts, self.answers, self._first = transcripts, dict[int, Answer](), first
         self._recorder, self._taken = recorder, time.perf_counter()
 
     def opening(self, given: Mapping[int, Trace]) -> Iterator[Event]:
@@ -30,19 +33,21 @@ class Narrator:
 
     def told(self, drawn: Sequence[Drawn], seconds: float) -> Iterator[Event]:
         """The events of one step or cycle."""
+        first = self._first
         for each in drawn:
             if each.reason != "failed":
-                self.transcripts[each.row].take(each)
-        for row in dict.fromkeys(each.row for each in drawn):
+                self.transcripts[each.row - first].take(each)
+        for row in dict.fromkeys(each.row - first for each in drawn):
             if (news := self.transcripts[row].news(row, seconds)) is not None:
                 yield news
         ended = [each for each in drawn if each.reason]
         if self._recorder is not None:
-            for row, trace in self._ready(self._recorder, {each.row for each in ended}).items():
-                yield self._recorded(row, trace)
+            for number, trace in self._ready(self._recorder, {each.row for each in ended}).items():
+                yield self._recorded(number - first, trace)
         for each in ended:
-            tail, self.answers[each.row] = self.transcripts[each.row].finish(each, seconds)
-            yield RowFinished(each.row, tail, self.answers[each.row])
+            row = each.row - first
+            tail, self.answers[row] = self.transcripts[row].finish(each, seconds)
+            yield RowFinished(row, tail, self.answers[row])
 
     def _ready(self, recorder: Recorder, ended: set[int]) -> dict[int, Trace]:
         """Records that waited long enough, and those of rows that ended."""

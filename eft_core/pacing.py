@@ -117,21 +117,32 @@ class Pacing:
     """Decides a run's draft lengths and learns from its cycles. `costs` are those of the rows that run now."""
 
     def __init__(self, tallies: Mapping[int, Tally], speculation: Speculation, pace: Pace) -> None:
-        self.tallies, self.pace = tallies, pace
+        self.tallies, self.pace = dict(tallies), pace
         self.fixed = speculation.length
         self.costs = Costs()
         self.plain_steps = 0  # without a draft, one after the other
+        self._crowd = False
         self._running: frozenset[object] = frozenset()
         self._cycles: Counter[tuple[frozenset[object], int]] = Counter()  # by what ran and by length
-        pace.predicted = None
 
     def together(self, running: Iterable[int]) -> None:
         """Other rows run now; a cycle costs what it costs with so many rows on each member."""
         self._running = self._passes(running)
         self.costs = self.pace.costs(self._running)
 
+    def crowd(self) -> None:
+        """Rows of several requests run together: what one of them gained can no longer be told."""
+        self._crowd = True
+        self._cycles.clear()
+
+    def leave(self, rows: Iterable[int]) -> None:
+        """Rows are gone; those of a lone run are remembered, for `predict`."""
+        for row in rows if self._crowd else ():
+            del self.tallies[row]
+
     def _passes(self, running: Iterable[int]) -> frozenset[object]:
-        return frozenset(Counter(each for row in running for each in self.tallies[row].passes).items())
+        counts = Counter(each for row in running for each in self.tallies[row].passes)
+        return frozenset((each, _about(count)) for each, count in counts.items())
 
     def length(self, running: Sequence[int]) -> int:
         """The next draft length, never more than some row has room for."""
@@ -164,7 +175,8 @@ class Pacing:
         """A cycle took so long and gave this. One that looked is no measure of a plain step."""
         if length or all(block.overlap is None for block in blocks):
             self.costs.add(length, seconds)
-        self._cycles[self._running, length] += 1
+        if not self._crowd:
+            self._cycles[self._running, length] += 1
         self.plain_steps = 0 if length else self.plain_steps + 1
         for block in blocks:
             if block.length:
@@ -172,11 +184,13 @@ class Pacing:
             elif block.overlap is not None:
                 self.tallies[block.row].overlap(block.overlap)
 
-    def predict(self) -> None:
-        """The run is over: its gain by the measured costs, if a plain step was measured for it.
+    def predict(self) -> float | None:
+        """The run is over: its gain by the measured costs; None if no plain step was measured for it.
 
         Plain decoding gives every running row a token a step, and rows end when they have theirs.
         """
+        if self._crowd:
+            return None
         cycles = [(number, self.pace.costs(ran).seconds(length)) for (ran, length), number in self._cycles.items()]
         counts = {row: tally.count for row, tally in self.tallies.items()}
         plain, done, step = 0.0, 0, None
@@ -184,8 +198,15 @@ class Pacing:
             known = self.pace.costs(self._passes(row for row in counts if counts[row] >= count)).seconds(0)
             step = known if known is not None else step  # rows that never ran without the others: as with them
             if step is None:
-                return
+                return None
             plain, done = plain + step * (count - done), count
         speculative = sum(number * seconds for number, seconds in cycles if seconds is not None)
         if speculative and all(seconds is not None for _, seconds in cycles):
-            self.pace.predicted = plain / speculative
+            return plain / speculative
+        return None
+
+
+def _about(count: int) -> int:
+    """How many rows, about: a crowd changes all the time, and its costs are to be found again."""
+    step = 1 << max(0, count.bit_length() - 4)
+    return -(-count // step) * step

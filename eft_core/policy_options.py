@@ -2,7 +2,7 @@
 
 import argparse
 
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.policy import Policy
 
 

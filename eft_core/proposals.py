@@ -35,7 +35,9 @@ class Proposals:
         longest: int,
         width: int,
         device: torch.device,
+        before: "Proposals | None" = None,
     ) -> None:
+        """`before`: those of the rows that ran until now; random numbers that they have made are kept."""
         self.target, self.draft, self.longest = target, draft, longest
         self.rule: RatioRule = "token" if rule == "token" else "block"
         greedy = [(Sampling(), sample) for _, sample in settings]
@@ -43,10 +45,14 @@ class Proposals:
         self.matched = Draws.of([other if weighs else own for own, other, weighs in pairs], device)
         self.weighed = Draws.of([own if weighs else other for own, other, weighs in pairs], device)
         self.every = Draws.of(settings, device)
-        self._noise = Noise(len(settings), width, device)
         numbers = 2 * longest + 1  # a draft and a test at each place, and the token after them
-        self._uniforms = Stretches(
-            lambda places: uniform(places, numbers, device, SPECULATE), numbers, len(settings), longest=64
+        self._noise: Noise = before._noise if before else Noise(len(settings), width, device)
+        self._uniforms: Stretches = (
+            before._uniforms
+            if before
+            else Stretches(
+                lambda places: uniform(places, numbers, device, SPECULATE), numbers, len(settings), longest=64
+            )
         )
         self._noises: Tensor | None = None  # (rows or 1, K + 1, V)
         self._numbers = torch.empty(0)  # (rows, numbers)

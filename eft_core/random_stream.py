@@ -65,7 +65,7 @@ class Stretches:
     def __init__(
         self, make: Callable[[list[tuple[int, int, int]]], Tensor], width: int, rows: int, longest: int = 16
     ) -> None:
-        self._make = make
+        self._make, self._width = make, width
         self._length = max(1, min(longest, (1 << 20) // (width * max(rows, 1))))
         self._made: dict[tuple[int, int, int], Tensor] = {}  # (seed, sample, stretch) -> (length, width)
 
@@ -73,12 +73,20 @@ class Stretches:
         """Numbers of `count` positions from each row's own: (rows, count, width); one row if all rows are alike."""
         rows = list(zip(streams, positions, strict=True))
         unique = list(dict.fromkeys(rows))
+        self._fit(len(unique))
         wanted = {(*stream, part) for stream, at in unique for part in self._parts(at, count)}
         self._fill(wanted)
         made = {row: self._slice(*row, count) for row in unique}
         if len(unique) == 1:
             return made[unique[0]][None]
         return torch.stack([made[row] for row in rows])
+
+    def _fit(self, rows: int) -> None:
+        """Shorter stretches, where many more rows have come than there were at first."""
+        length = max(1, min(self._length, (1 << 22) // (self._width * max(rows, 1))))
+        if length < self._length:
+            self._length = length
+            self._made.clear()
 
     def _parts(self, position: int, count: int) -> range:
         return range(position // self._length, (position + count - 1) // self._length + 1)

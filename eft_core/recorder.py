@@ -33,7 +33,7 @@ class Laws:
     """
 
     rows: Sequence[int]
-    columns: Sequence[Mapping[Member, int]]
+    columns: Sequence[Mapping[Member, int]] | Mapping[int, Mapping[Member, int]]
     logits: Sequence[Tensor]
     logprobs: Tensor
 
@@ -53,7 +53,7 @@ _Kept = tuple[Laws, int, Sequence[tuple[int, Fate]]]
 class Recorder:
     """The records of a request's rows, one look a row. `keep` after every step, `take` now and then."""
 
-    def __init__(self, looks: Sequence[Look]) -> None:
+    def __init__(self, looks: Sequence[Look] | Mapping[int, Look]) -> None:
         self._looks = looks
         _keep_freed_memory()
         self._lenses: dict[Look, Lens] = {}
@@ -63,9 +63,8 @@ class Recorder:
 
     def keep(self, laws: Laws, drawn: Mapping[int, Sequence[tuple[int, Fate]]]) -> None:
         """What a step drew from, and what each row drew at the first places of T. Nothing is copied or computed."""
-        for place, row in enumerate(laws.rows):
-            if found := drawn.get(row):
-                self._waiting.setdefault(row, []).append((laws, place, found))
+        for row, found in drawn.items():
+            self._waiting.setdefault(row, []).append((laws, laws.rows.index(row), found))
         rows, places, size = laws.logprobs.shape
         self._places += places
         self._bytes += 4 * rows * places * size * (1 + len(laws.logits))

@@ -5,12 +5,13 @@ and the reading of their prompt, so five settings cost far less than five runs (
 """
 
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from eft_core.bounds import Held
 from eft_core.config import Request
-from eft_core.events import Answer, Loading, Queued, RowFinished, TokensDrawn
+from eft_core.events import Answer, Event, Loading, Queued, RowFinished, TokensDrawn
 from eft_core.session import Session
 from eft_core.trials import Reply, Trials
 
@@ -34,29 +35,39 @@ class Progress:
     left: float | None
 
 
-Told = Queued | Loading | Grown | Reply | Progress
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a run reads its session: by which stream, and how many rows at a time at most."""
+
+    stream: Callable[[Request], Generator[Event | Held, None, None]]
+    rows: int = ROWS_TOGETHER
 
 
-def run(session: Session, trials: Trials, done: Collection[int] = ()) -> Generator[Told, None, None]:
+Told = Held | Queued | Loading | Grown | Reply | Progress
+
+
+def run(
+    session: Session, trials: Trials, done: Collection[int] = (), way: Way | None = None
+) -> Generator[Told, None, None]:
     """Decode the trials that are not `done`. ValueError, now and not later, if they cannot be served."""
     for setting in trials.settings:
         session.family.check(setting.policy)
     left = [trial for trial in range(len(trials)) if trial not in done]
     if left:
         session.plan(_request(trials, left[:1])).check()
-    return _run(session, trials, left)
+    return _run(session, trials, left, way or Way(session.stream))
 
 
-def _run(session: Session, trials: Trials, left: Sequence[int]) -> Generator[Told, None, None]:
+def _run(session: Session, trials: Trials, left: Sequence[int], way: Way) -> Generator[Told, None, None]:
     pace = _Pace(len(trials), len(left), trials.limits.max_new_tokens)
     yield pace.progress()
     while left:
-        request = _fitting(session, trials, left)
+        request = _fitting(session, trials, left, way.rows)
         batch, left = left[: len(request.rows)], left[len(request.rows) :]
-        with closing(session.stream(request)) as events:
+        with closing(way.stream(request)) as events:
             for event in events:
                 match event:
-                    case Queued() | Loading():
+                    case Held() | Queued() | Loading():
                         yield event
                     case TokensDrawn():
                         pace.drawn += len(event.token_ids)
@@ -68,9 +79,9 @@ def _run(session: Session, trials: Trials, left: Sequence[int]) -> Generator[Tol
                         yield pace.progress()
 
 
-def _fitting(session: Session, trials: Trials, left: Sequence[int]) -> Request:
+def _fitting(session: Session, trials: Trials, left: Sequence[int], most: int) -> Request:
     """As many of the next trials as fit into memory together: at least one, for one alone must fit or be refused."""
-    rows = min(ROWS_TOGETHER, len(left))
+    rows = min(most, len(left))
     request = _request(trials, left[:rows])
     while rows > 1 and not session.plan(request).fits:
         rows = (rows + 1) // 2

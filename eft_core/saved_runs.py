@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from eft_core.checkpoint import fingerprint
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.journal import Journal, digest, parse
 from eft_core.trials import Reply, Trials
 
@@ -28,7 +28,8 @@ def versions() -> dict[str, str]:
 def head_of(trials: Trials, family: Family) -> dict[str, Any]:
     """What reproduces a run: the trials, and which weights every member has."""
     members = sorted({str(member): member for each in trials.settings for member in each.policy.members()}.items())
-    return trials.to_dict() | {"members": {name: fingerprint(family.checkpoint(m).folder()) for name, m in members}}
+    places = {name: family.checkpoint(member) for name, member in members}
+    return trials.to_dict() | {"members": {name: fingerprint(p.folder(), p.file) for name, p in places.items()}}
 
 
 def path_of(trials: Trials, family: Family, folder: Path) -> Path:
@@ -82,14 +83,15 @@ def as_text(trials: Trials, family: Family, replies: Mapping[int, Reply]) -> str
     return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
 
 
-def tidy(folder: Path, most_bytes: int) -> None:
-    """Remove the runs that were written longest ago until the folder is small enough."""
+def tidy(folder: Path, most_bytes: int, latest: Path | None = None) -> None:
+    """Remove the runs that were written longest ago until the folder is small enough. `latest` was written last,
+    whatever the clock said."""
     found = []
     for file in folder.glob("*.jsonl"):
         with suppress(FileNotFoundError):  # another run is tidying too
-            found.append((file.stat().st_mtime, file.stat().st_size, file))
+            found.append((file == latest, file.stat().st_mtime, file.stat().st_size, file))
     total = 0
-    for _, size, file in sorted(found, reverse=True):
+    for _, _, size, file in sorted(found, reverse=True):
         total += size
         if total > most_bytes:
             file.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ texts are read in chunks. B running rows, T tokens of a chunk, M members, V voca
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -30,19 +30,24 @@ class Passage:
     response: tuple[int, ...]
     policy: Policy
     members: tuple[Member, ...]
+    own: Mapping[Member, tuple[int, ...]] = field(default_factory=dict)  # prompts of members that see another format
 
 
 def score(
     passages: Sequence[Passage], models: Mapping[Member, Model], chunk: int = _CHUNK
 ) -> Generator[int, None, list[Trace]]:
-    """The traces of all responses, read together. Yields how many tokens were read, after every chunk."""
+    """The traces of all responses, read together. Yields how many tokens were read, after every chunk of
+    them and of the prompts."""
     capacity = max(len(each.prompt) + len(each.response) for each in passages)
-    batch = Batch([each.prompt for each in passages], [each.members for each in passages], models, capacity)
+    prompts, needs = [each.prompt for each in passages], [each.members for each in passages]
+    batch = Batch(prompts, needs, models, capacity, [each.own for each in passages], read=False)
     traces: dict[int, list[Trace]] = {row: [] for row in batch.rows}
     recorder = Recorder([(each.policy, each.members) for each in passages])
     chunk = max(1, min(chunk, _BYTES // (4 * batch.width * len(passages) * (1 + len(batch.members)))))
     start = read = 0
     try:
+        for _ in batch.reading():
+            yield read
         while batch.rows:
             counts = _read(batch, [passages[row] for row in batch.rows], start, chunk, recorder)
             for row, trace in recorder.take().items():

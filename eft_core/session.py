@@ -1,53 +1,36 @@
 """Prompt and policies in, a stream of events out: the one door to the backend, shared by all visitors.
 
-`Session.stream(request)` checks the request at once, waits its turn, loads what is missing, and decodes all rows
-together. Closing the stream, at any point, ends the request and frees its memory. Last in the flow; knows no gradio.
+`Session.stream(request)` checks the request at once, waits until it fits, loads what is missing, and decodes all rows
+together, and with those of whoever else asks (`engine`). Closing the stream, at any point, ends the request and frees
+its memory. Last in the flow; knows no gradio.
 """
 
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
 
-import torch
-
-from eft_core.autoregressive import Drawn, decode
-from eft_core.config import Request, Settings, Text
+from eft_core.config import Request, Text
 from eft_core.draft_length import Pace
+from eft_core.engine import Claim, Engine, Told
 from eft_core.events import (
     Answer,
     Done,
     Event,
-    Gain,
-    Inspected,
     Inspecting,
     Loading,
     Queued,
-    Reading,
-    Started,
-    Timing,
-    Working,
 )
-from eft_core.families import default_columns, family_named
-from eft_core.jobs import Inspection, Job, Jobs
+from eft_core.families import family_named
+from eft_core.family import Family, default_columns
+from eft_core.jobs import Jobs, Needs
 from eft_core.memory import MemoryPlan
-from eft_core.model import Model
 from eft_core.models import Models
-from eft_core.narrator import Narrator
 from eft_core.policy import Member, Policy
-from eft_core.recorder import Recorder
-from eft_core.scoring import Passage, score
-from eft_core.speculative import speculate
+from eft_core.scripts import Scripts
+from eft_core.settings import Settings
 from eft_core.token_text import TokenTexts
-from eft_core.trace import Trace
-from eft_core.transcript import Transcript
-from eft_core.turns import Turns
-
-# Seconds between two signs of life while a request waits; a closed page is noticed within this time.
-_PULSE = 0.1
-Told = TypeVar("Told")
+from eft_core.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +48,33 @@ class FamilyInfo:
     dtype: str
 
 
-class Session:
-    """One family, its loaded members, and a fair queue. Safe to share between threads."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the sessions of one process have in common (`lab`): one engine, and one store of weights."""
 
-    def __init__(self, settings: Settings | None = None, family: str | None = None) -> None:
-        """`settings` are read from the environment when not given; `family` overrides the settings' family."""
+    engine: Engine = field(default_factory=Engine)
+    weights: Weights = field(default_factory=Weights)
+
+
+class Session:
+    """One family, its loaded members, and their part of the engine. Safe to share between threads."""
+
+    def __init__(
+        self, settings: Settings | None = None, family: str | Family | None = None, shared: Shared | None = None
+    ) -> None:
+        """`settings` are read from the environment when not given; `family` overrides the settings' family.
+
+        Sessions with the same `shared` have one engine and keep one copy of weights; two families never run at once.
+        """
         self.settings = settings or Settings.from_environment()
-        self.family = family_named(family or self.settings.family, self.settings.families_file)
-        self.models = Models(self.family, self.settings)
-        self._turns = Turns()
-        self._pace = Pace()  # what speculation measured; only the request whose turn it is changes it
-        self._jobs = Jobs(self.family, self.models, self.settings, self._pace)
-        if self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
+        named = family or self.settings.family
+        self.family = named if isinstance(named, Family) else family_named(named, *self.settings.families_files)
+        shared = shared or Shared()
+        self.models = Models(self.family, self.settings, shared.weights)
+        self._engine = shared.engine
+        pace = Pace()  # what speculation measured; only the engine's thread changes it
+        self._jobs = Jobs(self.family, self.models, self.settings, pace)
+        self._scripts = Scripts(self.models, self._engine, pace)
 
     @property
     def device(self) -> str:
@@ -90,7 +87,7 @@ class Session:
     @property
     def queue_length(self) -> int:
         """Requests that run or wait now."""
-        return len(self._turns)
+        return len(self._engine)
 
     @cached_property
     def token_texts(self) -> TokenTexts:
@@ -121,7 +118,9 @@ class Session:
         """
         job = self._jobs.job(request)
         job.memory.check()
-        return self._stream(job)
+        alone = job.speculation is not None and job.speculation.timed
+        claim = Claim(self, len(job.rows), job.needs, alone)
+        return self._engine.follow(claim, lambda owner: self._scripts.guarded(self._scripts.stream(job, owner)))
 
     def inspect(self, texts: Sequence[Text]) -> Generator[Inspecting, None, None]:
         """Texts that somebody else wrote, read under their policies: the same records, without generation.
@@ -130,123 +129,37 @@ class Session:
         """
         inspection = self._jobs.inspection(texts)
         inspection.memory.check()
-        return self._inspect(inspection)
+        claim = Claim(self, len(texts), inspection.needs)
+        return self._engine.follow(claim, lambda _: self._scripts.guarded(self._scripts.inspect(inspection)))
 
-    def _inspect(self, inspection: Inspection) -> Generator[Inspecting, None, None]:
-        with self._turn() as waiting:
-            yield from waiting
-            models = yield from self._load(inspection.members)
-            began, total = time.perf_counter(), sum(len(each.response) for each in inspection.passages)
-            traces = yield from _read_through(inspection.passages, models, lambda done: Reading(done, total))
-            yield Inspected(tuple(traces), time.perf_counter() - began)
+    def load(self, members: Sequence[Member]) -> Generator[Queued | Loading, None, None]:
+        """Bring members into memory when the turn has come; close the iterator to cancel."""
 
-    def _stream(self, job: Job) -> Generator[Event, None, None]:
-        with self._turn() as waiting:
-            yield from waiting
-            models = yield from self._load(job.members)
-            passages = job.given
-            found = yield from _read_through(list(passages.values()), models, lambda _: Working())
-            given = dict(zip(passages, found, strict=True))
-            plain = None
-            if job.speculation is not None and job.speculation.timed:
-                plain = yield from self._time_plain(job, models, given)
-            yield from self._decode(job, models, given, plain)
+        def script() -> Told:
+            yield from self._scripts.load(members, self._jobs.weights_plan(members))
 
-    @contextmanager
-    def _turn(self) -> Iterator[Iterator[Queued]]:
-        """A place in the queue: what it gives ends when the turn has come, and leaving the block gives it back."""
-        ticket = self._turns.join()
-        try:
-            yield self._waiting(ticket)
-        finally:
-            self._turns.leave(ticket)
+        return self._quiet(script)
 
-    def _waiting(self, ticket: object) -> Iterator[Queued]:
-        ahead = self._turns.ahead(ticket)
-        while ahead:
-            yield Queued(ahead)
-            ahead = self._turns.wait(ticket, _PULSE)
+    def unload(self) -> Generator[Queued, None, None]:
+        """Let this family's weights go when the turn has come."""
 
-    def _load(self, members: Sequence[Member]) -> Generator[Loading, None, dict[Member, Model]]:
-        """All members, announcing those that must be read."""
-        missing = [member for member in members if not self.models.is_loaded(member)]
-        models: dict[Member, Model] = {}
-        for member in members:
-            if member in missing:
-                yield Loading(str(member), missing.index(member) + 1, len(missing))
-            models[member] = self.models.load(member)
-        return models
+        def script() -> Told:
+            self.models.unload()
+            yield []
 
-    def _steps(
-        self, job: Job, models: dict[Member, Model], transcripts: Sequence[Transcript], recorder: Recorder | None = None
-    ) -> Generator[list[Drawn], None, None]:
-        """Plain decoding, or speculation if the request asks for it."""
-        ends, stopped = self.models.vocabulary.end_ids, _stopping(transcripts)
-        if job.speculation is None:
-            return decode(job.rows, models, ends, stopped, recorder)
-        return speculate(job.rows, job.drafters, models, ends, job.speculation, self._pace, stopped, recorder)
+        return self._quiet(script)  # type: ignore[return-value]
 
-    def _time_plain(
-        self, job: Job, models: dict[Member, Model], given: Mapping[int, Trace]
-    ) -> Generator[Timing | Working, None, float | None]:
-        """Decode plainly, unseen: tokens a second."""
-        yield Timing()
-        tokens, transcripts = 0, self._transcripts(job, given)
-        steps = decode(job.rows, models, self.models.vocabulary.end_ids, _stopping(transcripts))
-        with closing(steps):
-            next(steps)
-            began = told = time.perf_counter()
-            for drawn in steps:
-                tokens += len(drawn)
-                if time.perf_counter() - told > _PULSE:
-                    yield Working()
-                    told = time.perf_counter()
-        return tokens / (time.perf_counter() - began) if tokens else None
+    def _quiet(self, script: Callable[[], Told]) -> Generator[Queued | Loading, None, None]:
+        """What changes weights runs with nobody else, and gives no sign of work."""
+        claim = Claim(self, 0, Needs(), alone=True)
+        with closing(self._engine.follow(claim, lambda _: self._scripts.guarded(script()))) as events:
+            for event in events:
+                if isinstance(event, Queued | Loading):
+                    yield event
 
-    def _decode(
-        self, job: Job, models: dict[Member, Model], given: Mapping[int, Trace], plain: float | None
-    ) -> Iterator[Event]:
-        """Decode, and tell what is drawn."""
-        recorder = Recorder([(row.policy, row.policy.members()) for row in job.rows]) if job.record else None
-        narrator = Narrator(self._transcripts(job, given), recorder)
-        started = time.perf_counter()
-        with closing(self._steps(job, models, narrator.transcripts, recorder)) as steps:
-            next(steps)  # the prompts are read
-            yield Started(tuple(transcript.start for transcript in narrator.transcripts), str(job.memory))
-            yield from narrator.opening(given)
-            began = told = time.perf_counter()
-            for drawn in steps:
-                now = time.perf_counter()
-                if drawn or now - told > _PULSE:
-                    yield from narrator.told(drawn, now - began) if drawn else [Working()]
-                    told = now
-            seconds = time.perf_counter() - began
-        ordered = tuple(narrator.answers[row] for row in range(len(job.rows)))
-        gain = None
-        if job.speculation is not None:
-            drawn_tokens = sum(len(answer.token_ids) - answer.given for answer in ordered)
-            gain = Gain(drawn_tokens / seconds, plain, self._pace.predicted)
-        yield Done(ordered, time.perf_counter() - started, gain)
-
-    def _transcripts(self, job: Job, given: Mapping[int, Trace]) -> list[Transcript]:
-        tokenizer = self.models.tokenizer
-        return [Transcript(tokenizer, row, job.stop, given.get(number)) for number, row in enumerate(job.rows)]
-
-
-def _stopping(transcripts: Sequence[Transcript]) -> Callable[[int, int], bool]:
-    """Adds a token's text to its row, and says whether a stop string was met."""
-    return lambda row, token: transcripts[row].push(token)
-
-
-def _read_through(
-    passages: Sequence[Passage], models: Mapping[Member, Model], told: Callable[[int], Told]
-) -> Generator[Told, None, list[Trace]]:
-    """The passages' traces; what is `told` of the tokens read so far is yielded on the way."""
-    if not passages:
-        return []
-    with closing(score(passages, models)) as steps:
-        while True:
-            try:
-                yield told(next(steps))
-            except StopIteration as ended:
-                return ended.value
+    def fits(self, claims: Sequence[Claim]) -> bool:
+        """Whether requests of this family may run together (`engine.Home`)."""
+        if sum(claim.rows for claim in claims) > self.settings.rows:
+            return False
+        needs = [claim.what for claim in claims if isinstance(claim.what, Needs)]
+        return self._jobs.together(needs, self._engine.crowd.size).fits

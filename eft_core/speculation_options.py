@@ -9,7 +9,7 @@ from typing import Any
 from eft_core.checks import whole
 from eft_core.config import LONGEST_DRAFT, Speculation
 from eft_core.events import Drafting, Gain
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.policy import Member
 
 WAYS = f"write off, adaptive, or the tokens drafted a cycle, 1 to {LONGEST_DRAFT}"

@@ -11,18 +11,17 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from eft_core.autoregressive import Continuation, Drawn, ending, to_host
-from eft_core.batch import Batch, Lane
+from eft_core.batch import Format
 from eft_core.config import Speculation
-from eft_core.distributions import Mixture
-from eft_core.draft_length import MOST, Pace
+from eft_core.continuation import Continuation, Drawn, drained, ending, to_host
+from eft_core.draft_length import Pace
 from eft_core.events import Fate
 from eft_core.kv_cache import Places, counted
 from eft_core.model import Model
-from eft_core.pacing import Committed, Pacing, Tally, fates, kind_of
+from eft_core.pacing import Committed, fates
 from eft_core.policy import Member, Policy
-from eft_core.proposals import Proposals
 from eft_core.recorder import Laws, Recorder
+from eft_core.speculative_rows import SpeculativeRows
 
 
 def speculate(
@@ -41,126 +40,47 @@ def speculate(
     drawn tokens a cycle, each row's in order. A drafter that equals the row's policy drafts for itself. `models` hold
     the drafters' members too; `pace` is what earlier runs measured, and learns.
     """
-    run = _Run(rows, drafters, models, speculation, pace)
+    run = Speculating(end_ids, speculation, pace, stopped)
     try:
+        run.take_in(drained(run.prepare(dict(enumerate(rows)), models, dict(enumerate(drafters)))))
         yield []
         while run.rows:
-            blocks = yield from run.cycle()
-            drawn = [each for block in blocks for each in _drawn(block, run.pacing.tallies, rows, end_ids, stopped)]
+            drawn = yield from run.cycle()
             if recorder is not None:
                 run.record(recorder, drawn)
             yield drawn
             run.remove({each.row for each in drawn if each.reason})
-        run.pacing.predict()
+        pace.predicted = run.gain()
     finally:
         run.free()
 
 
-def _drawn(
-    block: Committed,
-    tallies: Mapping[int, Tally],
-    rows: Sequence[Continuation],
-    end_ids: frozenset[int],
-    stopped: Callable[[int, int], bool],
-) -> list[Drawn]:
-    """A row's tokens up to the one that ends it; what lies behind that is dropped."""
-    tally, found = tallies[block.row], list[Drawn]()
-    kinds = fates(len(block.tokens) - 1, block.length, drafts=bool(tally.drafter))
-    for token, logprob, fate in zip(block.tokens, block.logprobs, kinds, strict=True):
-        reason = ending(block.row, token, logprob, rows[block.row], tally.count, end_ids, stopped)
-        tally.count += 1
-        drafting = tally.drafting if reason else None
-        found.append(Drawn(block.row, -1 if reason == "failed" else token, logprob, reason, fate, drafting))
-        if reason:
-            break
-    return found
+class Speculating(SpeculativeRows):
+    """Decoding of rows that come and go, a cycle at a time."""
 
+    def step(self) -> list[Drawn]:
+        """One cycle of all running rows."""
+        return drained(self.cycle())
 
-def _tally(row: Continuation, draft: Policy, speculation: Speculation, pace: Pace) -> Tally:
-    """A row's tally, from what is known of its kind."""
-    kind = pace.acceptance(kind_of(row.policy, draft, row.sampling, speculation))
-    drafts, needs = set(draft.members()), set(row.policy.members())
-    passes = {("draft", member) for member in drafts} | {("verify", member) for member in needs - drafts}
-    extra = drafts.isdisjoint(needs)
-    return Tally(row.most, frozenset(passes), "" if draft == row.policy else draft.formula(), kind.copy(), kind, extra)
+    def cycle(self) -> Generator[list[Drawn], None, list[Drawn]]:
+        """Draft, verify, commit: the tokens of all rows, each row's in order. Gives way after each draft pass."""
+        blocks = yield from self._committed()
+        return [each for block in blocks for each in self._drawn(block)]
 
+    def _drawn(self, block: Committed) -> list[Drawn]:
+        """A row's tokens up to the one that ends it; what lies behind that is dropped."""
+        tally, given, found = self.pacing.tallies[block.row], self.given[block.row], list[Drawn]()
+        kinds = fates(len(block.tokens) - 1, block.length, drafts=bool(tally.drafter))
+        for token, logprob, fate in zip(block.tokens, block.logprobs, kinds, strict=True):
+            reason = ending(block.row, token, logprob, given, tally.count, self._ends, self._stopped)
+            tally.count += 1
+            drafting = tally.drafting if reason else None
+            found.append(Drawn(block.row, -1 if reason == "failed" else token, logprob, reason, fate, drafting))
+            if reason:
+                break
+        return found
 
-class _Run:
-    """The running rows on their drafters and verifiers, and the tensors that go from cycle to cycle.
-
-    A member drafts for some rows and verifies others, so it has a cache in each of the two batches, with the rows
-    that it serves there.
-    """
-
-    def __init__(
-        self,
-        rows: Sequence[Continuation],
-        drafters: Sequence[Policy],
-        models: Mapping[Member, Model],
-        speculation: Speculation,
-        pace: Pace,
-    ) -> None:
-        policies, prompts = [row.policy for row in rows], [row.prompt for row in rows]
-        drafting = [draft.members() for draft in drafters]
-        verifying = [
-            tuple(member for member in policy.members() if member not in drafts)
-            for policy, drafts in zip(policies, drafting, strict=True)
-        ]
-        capacity = max(len(row.prompt) + row.most for row in rows)
-        self.draft = Batch(prompts, drafting, models, capacity)
-        self.verify = Batch(prompts, verifying, models, capacity) if any(verifying) else None
-        device, width = self.draft.device, self.draft.width
-        self.columns = self._columns(drafting, verifying)
-        self.laws: tuple[list[Tensor], Tensor] | None = None  # what the last cycle drew from: M logits, log pi
-        self.given = [row.given for row in rows]
-        self.proposals = Proposals(
-            target=Mixture.at(policies, self.columns, device),
-            draft=Mixture.of(drafters, self.draft.members, device),
-            settings=[(row.sampling, row.sample) for row in rows],
-            # A row that drafts for itself draws as plain decoding does, whatever the rule.
-            weighed=[
-                speculation.rule != "noise" and row.sampling.temperature > 0 and draft != row.policy
-                for row, draft in zip(rows, drafters, strict=True)
-            ],
-            rule=speculation.rule,
-            longest=MOST if speculation.length is None else speculation.length,
-            width=width,
-            device=device,
-        )
-        tallies = {number: _tally(row, drafters[number], speculation, pace) for number, row in enumerate(rows)}
-        self.pacing = Pacing(tallies, speculation, pace)
-        self.prompts = [len(prompt) for prompt in prompts]
-        self.tokens = torch.tensor([prompt[-1] for prompt in prompts], device=device)
-        self.positions = torch.tensor(self.prompts, device=device) - 1
-        # Nobody reads the slot of a row's last possible token, so drafts beyond it may be written there.
-        self.last = torch.tensor([len(row.prompt) + row.most - 1 for row in rows], device=device)
-        self.missed: list[Tensor] = []  # tokens (B,) of plain steps that the idle lanes have not seen
-        self.idle: list[Lane] = []  # of drafters that plain decoding does without
-        self._together()
-
-    def _together(self) -> None:
-        """Other rows run now."""
-        self.pacing.together(self.rows)
-        self.idle = [lane for lane in self.draft.lanes if all(self.pacing.tallies[row].extra for row in lane.rows)]
-
-    def _columns(
-        self, drafting: Sequence[Sequence[Member]], verifying: Sequence[Sequence[Member]]
-    ) -> list[dict[Member, int]]:
-        """Where each row's members are among all logits: the drafts' members first, then the verifiers'."""
-        drafts = {member: place for place, member in enumerate(self.draft.members)}
-        others = self.verify.members if self.verify else ()
-        verifies = {member: len(drafts) + place for place, member in enumerate(others)}
-        return [
-            {member: drafts[member] for member in first} | {member: verifies[member] for member in second}
-            for first, second in zip(drafting, verifying, strict=True)
-        ]
-
-    @property
-    def rows(self) -> list[int]:
-        return self.draft.rows
-
-    def cycle(self) -> Generator[list[Drawn], None, list[Committed]]:
-        """Draft, verify, commit."""
+    def _committed(self) -> Generator[list[Drawn], None, list[Committed]]:
         clock = self.pacing.pace.clock
         began = clock()
         length = self.pacing.length(self.rows)
@@ -191,7 +111,7 @@ class _Run:
     ) -> Generator[list[Drawn], None, tuple[Tensor, list[Tensor], Tensor | None]]:
         """Drafts (B, K), M logits of (B, K + 1, V), and what a plain step would have drafted, if asked."""
         starts = [self.pacing.tallies[row].count for row in self.rows]
-        ends = [self.prompts[row] - 1 + min(length, self.pacing.tallies[row].left) for row in self.rows]
+        ends = [len(self.given[row].prompt) - 1 + min(length, self.pacing.tallies[row].left) for row in self.rows]
         longest = max(start + end for start, end in zip(starts, ends, strict=True))
         ids, first, passes = [self.tokens], None, list[list[Tensor]]()
         with torch.inference_mode():
@@ -218,7 +138,7 @@ class _Run:
 
     def _passed(self, starts: Sequence[int]) -> list[int]:
         """How far each row's random stream is: the tokens that it drew and those that it was given."""
-        return [start + self.given[row] for row, start in zip(self.rows, starts, strict=True)]
+        return [start + self.given[row].given for row, start in zip(self.rows, starts, strict=True)]
 
     def record(self, recorder: Recorder, drawn: Sequence[Drawn]) -> None:
         """Hand over what the last cycle drew from, and what it drew."""
@@ -239,7 +159,7 @@ class _Run:
     def _plain_step(self, began: float) -> list[Committed]:
         """One step of plain decoding, with its draws."""
         starts = [self.pacing.tallies[row].count for row in self.rows]
-        longest = max(self.prompts[row] - 1 + start for row, start in zip(self.rows, starts, strict=True))
+        longest = max(len(self.given[row].prompt) - 1 + start for row, start in zip(self.rows, starts, strict=True))
         positions = self.positions[:, None]
         where = self.draft.places(positions, longest, skipped=self.idle)
         logits = self.draft.run(self.tokens[:, None], where, skipped=self.idle)
@@ -255,16 +175,12 @@ class _Run:
         ids, values = to_host(self.tokens, logprobs.gather(1, self.tokens[:, None])[:, 0])
         return [Committed(row, [token], [value], 0) for row, token, value in zip(self.rows, ids, values, strict=True)]
 
-    def _first(self, where: list[dict[torch.dtype, Places]]) -> list[Tensor]:
+    def _first(self, where: list[dict[Format, Places]]) -> list[Tensor]:
         """The first draft pass, M logits of (B, 1, V). Drafters that missed plain steps catch up in it."""
         last = self.tokens[:, None]
         if not self.missed:
             return self.draft.run(last, where, 0)
-        behind, self.missed = [*self.missed, self.tokens], []
-        positions = self.positions[:, None] + (counted(len(behind), last.device) - len(behind) + 1)
-        longest = max(self.prompts[row] - 1 + self.pacing.tallies[row].count for row in self.rows)
-        others = [lane for lane in self.draft.lanes if lane not in self.idle]
-        late = self.draft.run(torch.stack(behind, 1), self.draft.places(positions, longest), skipped=others)
+        late = self._behind([*self.missed, self.tokens], 0)
         now = self.draft.run(last, where, 0, skipped=self.idle)
         members = {member for lane in self.idle for member in lane.caches}
         found = zip(self.draft.members, late, now, strict=True)
@@ -276,22 +192,3 @@ class _Run:
             if self.last.is_cuda:
                 torch.cuda.synchronize(self.last.device)
             self.pacing.costs.draft = self.pacing.pace.clock() - began
-
-    def remove(self, ended: set[int]) -> None:
-        """Let ended rows go."""
-        if not ended:
-            return
-        with torch.inference_mode():
-            kept = self.draft.remove(ended)
-            if self.verify is not None:
-                self.verify.remove(ended)
-            index = torch.tensor(kept, dtype=torch.long, device=self.last.device)
-            self.tokens, self.positions, self.last = (each[index] for each in (self.tokens, self.positions, self.last))
-            self.missed = [each[index] for each in self.missed]
-            self.proposals.select(kept)
-        self._together()
-
-    def free(self) -> None:
-        self.draft.free()
-        if self.verify is not None:
-            self.verify.free()

@@ -9,15 +9,17 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Table, delete, exc, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, exc, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from eft_core.config import Settings
-from eft_core.database import Unavailable, begun, engine_of, migrate, reason, snapshot
+from eft_core.database import Unavailable, begun, engine_of, file_of, migrate, reason, snapshot
+from eft_core.presence import Elsewhere, given_back, taken
 from eft_core.schema import UtcTime, comparisons, exclusions, generations, items, new_key, now, ratings
 from eft_core.schema import annotators as annotators_table
+from eft_core.settings import Settings
 
 # Seconds that a writer waits for those of this process, whose transactions take milliseconds.
 _QUEUE = 15
@@ -84,6 +86,7 @@ class Storage:
         self._writing = threading.Lock()
         self._unlogged: list[Line] = []  # committed, but the log could not be written yet
         self.engine = engine_of(url)
+        self._share = _share_of(self.engine)
         try:
             with self._told():
                 migrate(self.engine)
@@ -93,15 +96,10 @@ class Storage:
 
     @classmethod
     def of(cls, settings: Settings, log: Log | None = None) -> "Storage":
-        """The database that the settings name: `database_url`, or a file in the data folder."""
-        if settings.database_url:
-            return cls(settings.database_url, log)
-        folder = settings.data_folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Unavailable(f"the folder {folder} cannot be made ({error.strerror}): set EFT_DATA_DIR.") from error
-        return cls(f"sqlite:///{folder / 'ratings.sqlite3'}", log)
+        """The database that the settings name (`url_of`); the data folder is made if need be."""
+        if not settings.database_url:
+            make_folder(settings.data_folder)
+        return cls(url_of(settings), log)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -126,6 +124,8 @@ class Storage:
 
     def close(self) -> None:
         self.engine.dispose()
+        given_back(self._share)
+        self._share = None
 
     def _settle(self, log: Log) -> None:
         """Hand the log what it lacks. What it cannot keep waits, and whoever wrote it is told to try again."""
@@ -142,10 +142,34 @@ class Storage:
         """Failures of the database, not of what is asked of it, as `Unavailable`."""
         try:
             yield
-        except (exc.DatabaseError, exc.TimeoutError) as error:
+        except (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError) as error:
             if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
                 raise
-            raise Unavailable(f"{reason(error)}: try again in a moment.") from error
+            raise Unavailable(reason(error)) from error
+
+
+def url_of(settings: Settings) -> str:
+    """The address of the database that the settings name: `database_url`, or a file in the data folder."""
+    return settings.database_url or f"sqlite:///{settings.data_folder / 'ratings.sqlite3'}"
+
+
+def make_folder(folder: Path) -> None:
+    """The data folder. `Unavailable` with the remedy if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"the folder {folder} cannot be made ({error.strerror}): set EFT_DATA_DIR.") from error
+
+
+def _share_of(engine: Engine) -> int | None:
+    """A sign for whoever would put another file in the place of this database (`presence`)."""
+    file = file_of(engine)
+    if file is None:
+        return None
+    try:
+        return taken(file)
+    except Elsewhere as error:
+        raise Unavailable("the database is being checked or restored: try again in a moment.") from error
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from eft_core.config import Limits, Sampling, Settings
-from eft_core.families import Family, family_named
+from eft_core.config import Limits, Sampling
+from eft_core.families import family_named
+from eft_core.family import Family
 from eft_core.graders import Grader, grader_for
 from eft_core.grid import Axis, Grid, told
 from eft_core.intervals import Estimate, mean
@@ -24,6 +25,7 @@ from eft_core.policy_options import policy_of
 from eft_core.prompt_sets import prompt_set, typed
 from eft_core.saved_runs import SavedRun, as_text, path_of
 from eft_core.scores import manner_of, scores
+from eft_core.settings import Settings
 from eft_core.trials import Reply, Trials
 
 _ITEMS = 50
@@ -48,7 +50,7 @@ def add_command(commands: Any) -> argparse.ArgumentParser:
 
 def sweep(options: argparse.Namespace, settings: Settings) -> None:
     """Run, or go on with, a sweep; answers or means go to standard output."""
-    family = family_named(options.family or settings.family, settings.families_file)
+    family = family_named(options.family or settings.family, *settings.families_files)
     trials = trials_of(options, family)
     path = path_of(trials, family, settings.data_folder / "runs")
     with SavedRun(path, trials, family) as saved:

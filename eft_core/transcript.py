@@ -1,6 +1,6 @@
 """One row's tokens and text while it runs: drawn tokens in, events and the whole answer out."""
 
-from eft_core.autoregressive import Continuation, Drawn
+from eft_core.continuation import Continuation, Drawn
 from eft_core.detokenize import Detokenizer
 from eft_core.events import Answer, Fate, RowStart, TokensDrawn
 from eft_core.trace import Trace

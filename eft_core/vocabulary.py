@@ -1,16 +1,29 @@
-"""Do these checkpoints really share token ids? Report, or refuse; and prompts as ids.
+"""What a family's members share of their vocabularies, and the tokenizers that know it (`doctor` compares them).
 
-The formula adds log-probabilities of different models token by token, which has a meaning only when an id is the same
-text in all of them. Logits are sliced to the shared width: padding rows differ by size (ECOSYSTEM.md 5).
+Logits are sliced to the shared width: padding rows differ by size (ECOSYSTEM.md 5).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Stands for the visitor's text while a chat template is rendered; the spaces show whether the template trims.
-_PLACE = "\ue000eft-lab-prompt\ue001"
+from eft_core.checkpoint import end_ids, read_facts
+from eft_core.doctor import Side
+from eft_core.located import Checkpoint
+from eft_core.safety import check_files, read_config
+from eft_core.traits import PROBES
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+_FAR = re.compile(rb'"\s*:\s*(\d{8,})\s*[,}]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,104 +34,60 @@ class Vocabulary:
     end_ids: frozenset[int]
 
 
-def shared(
-    tokenizers: Mapping[str, Any], widths: Mapping[str, int], end_ids: frozenset[int], aliases: Mapping[str, str]
-) -> Vocabulary:
-    """Compare every tokenizer with the first; ValueError names the first id that differs, and both texts.
+def read_sides(places: Mapping[str, Checkpoint]) -> list[Side]:
+    """Every checkpoint's tokenizer, logit width and end ids, by name. Equal tokenizer files are read once.
 
-    `widths` are the models' logit widths by name; `aliases` are pairs of token texts that are one on purpose.
+    The weights need not be there, but for a GGUF file, which is all in one. ValueError with the remedy.
     """
-    width = min(*widths.values(), *(len(tokenizer) for tokenizer in tokenizers.values()))
-    (first, reference), *others = tokenizers.items()
-    expected = _texts(reference, width)
-    for name, tokenizer in others:
-        _compare(first, expected, name, _texts(tokenizer, width), aliases)
-    ends = {tokenizer.eos_token_id for tokenizer in tokenizers.values()} | end_ids
-    return Vocabulary(width, frozenset(end for end in ends if end is not None and end < width))
+    read: dict[tuple[bytes | str | None, ...], Any] = {}
+    sides = []
+    for name, place in places.items():
+        folder = place.folder()
+        check_files(folder, place.file)
+        width, end_ids = _logits(folder, place.file)
+        files = _contents(folder, place.file)
+        if files not in read:
+            read[files] = load_tokenizer(folder, place.file)
+        sides.append(Side(name, read[files], width, end_ids))
+    return sides
 
 
-def _texts(tokenizer: Any, width: int) -> list[str | None]:
-    """The token of every id below `width`."""
-    texts: list[str | None] = [None] * width
-    for text, number in tokenizer.get_vocab().items():
-        if number < width:
-            texts[number] = text
-    return texts
-
-
-def _compare(
-    first: str, expected: list[str | None], name: str, found: list[str | None], aliases: Mapping[str, str]
-) -> None:
-    for number, (one, two) in enumerate(zip(expected, found, strict=True)):
-        if one == two or (one is not None and aliases.get(one) == two) or (two is not None and aliases.get(two) == one):
-            continue
-        raise ValueError(
-            f"{first} and {name} do not share a vocabulary: id {number} is {one!r} in the first and {two!r} in the "
-            "second. Use checkpoints of one family, or state the pair under aliases in the families file."
-        )
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The fast tokenizer of a checkpoint folder, from its files alone."""
+def load_tokenizer(folder: Path, file: str | None = None) -> Any:
+    """The fast tokenizer of a checkpoint folder, or of the GGUF `file` in it, from its files alone."""
     from transformers import AutoTokenizer
 
+    named = {"gguf_file": file} if file else {}
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"no usable tokenizer in {folder}: {error}".splitlines()[0]) from error
+        _check_ids(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **named)
+        tokenizer(list(PROBES), verbose=False)  # some are read, and fail when they cut a text
+        return tokenizer
+    except Exception as error:  # whatever the library or a damaged file raises: the file is what is wrong
+        raise ValueError(f"no usable tokenizer in {folder}: {' '.join(str(error).split())[:300]}") from error
 
 
-def encode(tokenizer: Any, prompt: str) -> tuple[int, ...]:
-    """Ids of one user message in the tokenizer's chat template, or of the raw text where it has none.
-
-    Special-token texts inside the prompt stay text: they never become the tokens they name.
-    """
-    text = prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # lone surrogates are not text
-    if not tokenizer.chat_template:
-        return tuple(tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"])
-    before, after, trims = _around(tokenizer)
-    head, start = _split_last(before, tokenizer.all_special_tokens)
-    end, rest = _split_first(after, tokenizer.all_special_tokens)
-    # The text and its neighbours are encoded in one piece, as in training: " What" is one token, " " + "What" is not.
-    middle = start + (text.strip() if trims else text) + end
-    ids: list[int] = []
-    for part, split in ((head, False), (middle, True), (rest, False)):
-        if part:
-            ids += tokenizer(part, add_special_tokens=False, split_special_tokens=split, verbose=False)["input_ids"]
-    return tuple(ids)
+def _check_ids(folder: Path) -> None:
+    """ValueError for an id of eight digits or more: the library goes through all ids below it, however many."""
+    for name in ("tokenizer.json", "vocab.json", "added_tokens.json"):
+        file = folder / name
+        if file.is_file() and (found := _FAR.search(file.read_bytes())):
+            raise ValueError(f"{name} has the id {found[1][:20].decode()}, beyond all vocabularies")
 
 
-def encode_response(tokenizer: Any, prompt: str, response: str) -> tuple[int, ...]:
-    """Ids of a response as it would stand behind the prompt; special-token texts inside it stay text.
-
-    Where the rendered prompt ends in a word or a colon, models begin an answer with a space, so one is put there.
-    """
-    text = response.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    tail = _around(tokenizer)[1] if tokenizer.chat_template else prompt
-    beside = any(tail.endswith(token) for token in tokenizer.all_special_tokens if token)
-    if tail and not tail[-1].isspace() and not text[:1].isspace() and not beside:
-        text = " " + text
-    return tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"])
+def _contents(folder: Path, file: str | None) -> tuple[bytes | str | None, ...]:
+    """The bytes of all tokenizer files: equal bytes are one tokenizer. A GGUF file carries its own."""
+    if file is not None:
+        return (str(folder / file),)
+    files = (folder / name for name in _TOKENIZER_FILES)
+    return tuple(each.read_bytes() if each.is_file() else None for each in files)
 
 
-def _around(tokenizer: Any) -> tuple[str, str, bool]:
-    """What the template puts before and after a user's text, and whether it trims the text."""
-    message = [{"role": "user", "content": f" {_PLACE} "}]
-    rendered = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-    trims = f" {_PLACE} " not in rendered or rendered.count(_PLACE) != 1
-    before, found, after = rendered.partition(_PLACE if trims else f" {_PLACE} ")
-    if not found:
-        raise ValueError("this family's chat template does not show the user's message: it cannot be used.")
-    return before, after, trims
-
-
-def _split_last(text: str, specials: list[str]) -> tuple[str, str]:
-    """Cut behind the last special token."""
-    cut = max((text.rfind(token) + len(token) for token in specials if token and token in text), default=0)
-    return text[:cut], text[cut:]
-
-
-def _split_first(text: str, specials: list[str]) -> tuple[str, str]:
-    """Cut before the first special token."""
-    cut = min((text.find(token) for token in specials if token and token in text), default=len(text))
-    return text[:cut], text[cut:]
+def _logits(folder: Path, file: str | None) -> tuple[int, frozenset[int]]:
+    """The width of the logits and the ids that end an answer, from the configs."""
+    if file is not None:
+        facts = read_facts(folder, file)
+        return facts.width, facts.end_ids
+    config, text = read_config(folder)
+    if text.get("vocab_size") is None:
+        raise ValueError(f"{folder / 'config.json'} names no vocab_size: is it the config of a language model?")
+    return text["vocab_size"], end_ids(folder, config, text)

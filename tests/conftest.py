@@ -99,15 +99,16 @@ def families_file(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> s
 
 @pytest.fixture(scope="session")
 def sessions(families_file: str) -> Callable[[str], Any]:
-    """One session an architecture, made when first asked for."""
-    from eft_core.config import Settings
+    """One session an architecture, made when first asked for. One thread, as the served pages have: sums over several
+    threads may round otherwise, and numbers are compared."""
     from eft_core.session import Session
+    from eft_core.settings import Settings
 
     made: dict[str, Session] = {}
 
     def session(architecture: str = "llama") -> Session:
         if architecture not in made:
-            made[architecture] = Session(Settings(families_file=families_file, device="cpu"), architecture)
+            made[architecture] = Session(Settings(families_file=families_file, device="cpu", threads=1), architecture)
         return made[architecture]
 
     return session
@@ -174,6 +175,17 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+def arrive(page: Any, address: str) -> None:
+    """Open an address and wait until its load events are answered: an input before them could be lost."""
+    answers: list[str] = []
+    page.on("response", lambda response: answers.append(response.url) if "/run/predict" in response.url else None)
+    page.goto(address)
+    page.wait_for_selector(".card")
+    loads = page.evaluate(LOADS)
+    while len(answers) < loads:
+        page.wait_for_timeout(20)
+
+
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Any]:
     """Open the page at the module's `address`, at a width and with a query.
@@ -189,14 +201,7 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        # The load events' answers: gradio listens from then on, and an input before them would be lost.
-        answers: list[str] = []
-        page.on("response", lambda response: answers.append(response.url) if "/run/predict" in response.url else None)
-        page.goto(address + query)
-        page.wait_for_selector(".card")
-        loads = page.evaluate(LOADS)
-        while len(answers) < loads:
-            page.wait_for_timeout(20)
+        arrive(page, address + query)
         return page
 
     yield open_page

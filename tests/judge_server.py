@@ -67,13 +67,16 @@ class Odd:
 class JudgeServer:
     """The server, as a context manager. `questions` are the last messages of all requests so far, odd ones included."""
 
-    def __init__(self, decide: Decide = longer, script: Iterable[Odd | None] = (), key: str = "") -> None:
-        """`script`: one for each of the first requests, None being a good answer. `key`: asked of clients, if any."""
+    def __init__(
+        self, decide: Decide = longer, script: Iterable[Odd | None] = (), key: str = "", port: int = 0
+    ) -> None:
+        """`script`: one for each of the first requests, None being a good answer. `key`: asked of clients, if any.
+        `port`: 0 for a free one."""
         self.decide, self.key = decide, key
         self.questions: list[str] = []
         self.failures: list[BaseException] = []  # of the server itself: a test must not pass by them
         self.script, self._lock, self.closing = iter(script), threading.Lock(), threading.Event()
-        self._server = _Server(self)
+        self._server = _Server(self, port)
 
     @property
     def url(self) -> str:
@@ -101,9 +104,9 @@ class JudgeServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, judge: JudgeServer) -> None:
+    def __init__(self, judge: JudgeServer, port: int) -> None:
         self.judge = judge
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving import listening
+from serving import listening, part
 
 from eft_core.families import family_named
 from eft_core.ratings.office import Office
@@ -39,12 +39,10 @@ def main(folder: str, password: str, organisers: str) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
-    from components.board import ASSETS
     from components.gate import Gate, oauth_on
     from components.organise_form import Form
     from components.organise_tab import organise_page
     from components.organising import Organiser
-    from components.theme import theme
 
     gate = Gate(password, tuple(organisers.split()))
     organiser = Organiser(Office(storage_of(Path(folder))), gate, Form(family_named("atlas"), oauth_on()))
@@ -53,19 +51,7 @@ def main(folder: str, password: str, organisers: str) -> None:
     with page.route("Organise", "organise", show_in_navbar=False):
         gr.HTML('<p class="card"></p>', js_on_load=None, apply_default_css=False)
         organise_page(page, organiser)
-    _, address, _ = page.launch(
-        theme=theme(),
-        css_paths=[ASSETS / f"{name}.css" for name in ("palette", "style", "organise")],
-        footer_links=["api"],
-        run_history=False,
-        ssr_mode=False,
-        show_error=False,
-        pwa=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        server_name="127.0.0.1",
-        server_port=int(os.environ.get("PORT", "0")) or None,
-    )
+    address = part(page, "organise", server_port=int(os.environ.get("PORT", "0")) or None)
     print(f"{address}organise", flush=True)
     page.block_thread()
 

@@ -22,39 +22,63 @@ def programs() -> Path | None:
     return folders[-1].parent if folders else None
 
 
-@contextmanager
-def postgresql() -> Iterator[str]:
-    """The address of an empty database, as EFT_DATABASE_URL takes it."""
-    folder = programs()
-    assert folder is not None, "PostgreSQL is not installed: apt-get install postgresql"
-    base = Path(tempfile.mkdtemp(prefix="eft-postgresql-"))
-    as_root = os.geteuid() == 0
-    user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if as_root else []
-    if as_root:
-        shutil.chown(base, "nobody", "nogroup")
-        base.chmod(0o700)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+class Cluster:
+    """A cluster in a folder, which can be stopped and started again on its port."""
 
-    def run(program: str, *arguments: str) -> None:
-        command = [*user, str(folder / program), *arguments]
+    def __init__(self, base: Path, folder: Path) -> None:
+        as_root = os.geteuid() == 0
+        self._user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if as_root else []
+        if as_root:
+            shutil.chown(base, "nobody", "nogroup")
+            base.chmod(0o700)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = str(probe.getsockname()[1])
+        self._base, self._folder, self._data = base, folder, str(base / "data")
+        self.address = f"postgresql+psycopg://eft@127.0.0.1:{self._port}/ratings"
+        self._run("initdb", "-D", self._data, "-U", "eft", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        self.start()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._user, str(self._folder / program), *arguments]
         done = subprocess.run(
-            command, cwd=base, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            command, cwd=self._base, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
         assert done.returncode == 0, done.stdout
 
-    data = str(base / "data")
-    run("initdb", "-D", data, "-U", "eft", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-    # fsync stays on: what is durable is tested
-    options = f"-h 127.0.0.1 -p {port} -k {base}"
-    run("pg_ctl", "-D", data, "-o", options, "-w", "-l", str(base / "log"), "start")
+    def start(self) -> None:
+        # fsync stays on: what is durable is tested
+        options = f"-h 127.0.0.1 -p {self._port} -k {self._base}"
+        self._run("pg_ctl", "-D", self._data, "-o", options, "-w", "-l", str(self._base / "log"), "start")
+
+    def stop(self) -> None:
+        """As after a crash: nobody is asked, and nothing is written."""
+        self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
+
+    def make(self) -> None:
+        self._run("createdb", "-h", "127.0.0.1", "-p", self._port, "-U", "eft", "ratings")
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A cluster with an empty database."""
+    folder = programs()
+    assert folder is not None, "PostgreSQL is not installed: apt-get install postgresql"
+    base = Path(tempfile.mkdtemp(prefix="eft-postgresql-"))
+    running = Cluster(base, folder)
     try:
-        run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "eft", "ratings")
-        yield f"postgresql+psycopg://eft@127.0.0.1:{port}/ratings"
+        running.make()
+        yield running
     finally:
-        run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        running.stop()
         shutil.rmtree(base)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The address of an empty database, as EFT_DATABASE_URL takes it."""
+    with cluster() as running:
+        yield running.address
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import time
 
 from studied import key
 
-from eft_core.config import Settings
-from eft_core.families import default_columns, family_named
+from eft_core.families import family_named
+from eft_core.family import default_columns
 from eft_core.graders import AtlasGrader
 from eft_core.items import Item
 from eft_core.prompt_sets import prompt_set
@@ -19,6 +19,7 @@ from eft_core.ratings.judgement import Judgement
 from eft_core.ratings.office import Office
 from eft_core.ratings.prompts import Prompt
 from eft_core.ratings.tasks import Task
+from eft_core.settings import Settings
 from eft_core.storage import Storage
 
 PASSWORD = "a long enough password"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving import listening
+from serving import listening, part
 
 from eft_core.config import Limits, Sampling
 from eft_core.policy import plain, tuned
@@ -54,10 +54,8 @@ def main(folder: str) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
-    from components.board import ASSETS
     from components.rate_tab import rate_tab
     from components.rating import Rater
-    from components.theme import theme
     from eft_core.ratings.desk import Desk
 
     rater = Rater(Desk(storage_of(Path(folder))), "toy", lambda visitor: SHOWN)
@@ -68,18 +66,7 @@ def main(folder: str) -> None:
                 gr.Textbox(label="Prompt")
             with gr.Tab("Rate", id="rate"):
                 rate_tab(page, tabs, rater)
-    _, address, _ = page.launch(
-        theme=theme(),
-        css_paths=[ASSETS / f"{name}.css" for name in ("palette", "style", "rate")],
-        footer_links=["api"],
-        run_history=False,
-        ssr_mode=False,
-        show_error=False,
-        pwa=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        server_name="127.0.0.1",
-    )
+    address = part(page, "rate")
     print(address, flush=True)
     page.block_thread()
 

@@ -47,7 +47,7 @@ def main() -> None:
     from components.board import ASSETS
     from components.ratings_results import RatingsResults, Source
     from components.ratings_results_tab import ratings_results_tab
-    from eft_core.config import Settings
+    from eft_core.settings import Settings
 
     source = Source(lambda badge, login: True, lambda organiser: CAMPAIGNS, load)
     with gr.Blocks(fill_width=True) as page:

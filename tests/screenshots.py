@@ -1,14 +1,14 @@
 """Take the README's pictures of the page: `make screenshots`; a command, not a test.
 
 Starts `python app.py`, runs one comparison at every width and scheme, looks at a token and into Inspect, sweeps,
-looks at the results, judges in a study whose other raters are simulated, and writes assets/screenshots/.
+looks at the results and the models, judges in a study whose other raters are simulated, and writes assets/screenshots/.
 """
 
 import shutil
 import tempfile
 from typing import Any
 
-from conftest import CHROMIUM_ARGUMENTS
+from conftest import CHROMIUM_ARGUMENTS, arrive
 from playwright.sync_api import sync_playwright
 from rated_atlas import PASSWORD, TITLE, study
 from serving import ROOT, app_served
@@ -24,9 +24,7 @@ INSPECTED = tuple(view for view in VIEWS if view[0] != 1024)
 
 def open_page(browser: Any, address: str, width: int, height: int, scheme: str) -> Any:
     page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
-    with page.expect_response(lambda response: "/run/predict" in response.url):
-        page.goto(address)
-    page.wait_for_selector(".card")
+    arrive(page, address)
     return page
 
 
@@ -90,6 +88,20 @@ def results(page: Any, width: int, scheme: str) -> None:
     page.screenshot(path=FOLDER / f"results-{width}-{scheme}.png", full_page=True)
 
 
+def models(page: Any, width: int, scheme: str) -> None:
+    """Atlas in memory, its vocabulary, and the first of all families."""
+    size = page.viewport_size
+    page.set_viewport_size({"width": width, "height": 1400})
+    page.get_by_role("tab", name="Models").click()
+    page.get_by_role("button", name="Vocabulary").click()
+    page.wait_for_selector("#models-report table", timeout=60_000)
+    page.wait_for_selector("#models-families h3, #models-families a", timeout=60_000)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)
+    page.screenshot(path=FOLDER / f"models-{width}-{scheme}.png")
+    page.set_viewport_size(size)
+
+
 def rate(page: Any, address: str, campaign: str, width: int, scheme: str) -> None:
     """A study's comparison, with a choice made; then what its simulated raters say."""
     page.goto(f"{address}?rate={campaign}")
@@ -148,6 +160,7 @@ def main() -> None:
                 look(page, width, scheme)
                 sweep(page, width, scheme)
                 results(page, width, scheme)
+                models(page, width, scheme)
                 rate(page, address, campaign, width, scheme)
                 organise(page, address, width, scheme)
         page = open_page(browser, address, 1600, 900, "light")

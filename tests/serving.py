@@ -3,7 +3,7 @@
     python tests/serving.py FAMILIES EXAMPLE
 
 The session is a real one but for prompts that ask for trouble: [slow] takes a pause a token, [hostile] makes every
-model write hostile text, and every token of it, [broken] fails inside.
+model write hostile text, and every token of it, [corpus] a whole corpus of it (`injections`), [broken] fails inside.
 """
 
 import json
@@ -14,10 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from injections import INJECTIONS
 
 ROOT = Path(__file__).parent.parent
 # Every way in which a renderer could take text for code (ECOSYSTEM.md 1.5).
@@ -25,24 +27,31 @@ HOSTILE = (
     "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
     "${window.hacked = 1}{{window.hacked = 1}}{{{window.hacked}}}`${window.hacked = 1}`</div>&lt;"
 )
+# All that a model may write, and it writes no halves of characters: each of its texts is one that was decoded.
+CORPUS = "\n".join(text for text in INJECTIONS if "\ud83d" not in text)
 PAUSE = 0.05
 
 
 def odd(session: Any) -> Any:
     """`session`, with trouble for the prompts that ask for it."""
     from eft_core.config import Request
-    from eft_core.events import Event, RowFinished, TokensDrawn
+    from eft_core.events import Done, Event, RowFinished, Started, TokensDrawn, Working
+    from eft_core.job import Needs
+    from eft_core.tickets import Claim
     from eft_core.token_text import Texts
 
+    @dataclass(frozen=True)
     class HostileTexts:
+        written: str
+
         def text(self, number: int) -> str:
-            return HOSTILE
+            return self.written
 
         def of(self, ids: Any) -> Texts:
-            return Texts(dict.fromkeys(ids, HOSTILE), {}, {})
+            return Texts(dict.fromkeys(ids, self.written), {}, {})
 
     class Odd:
-        token_texts: Any = session.token_texts
+        token_texts: Any  # the session's own until a prompt asks for others
 
         def __getattr__(self, name: str) -> Any:
             return getattr(session, name)
@@ -56,26 +65,42 @@ def odd(session: Any) -> Any:
             return session.inspect(texts)
 
         def _read(self, prompt: str) -> None:
-            self.token_texts = HostileTexts() if "[hostile]" in prompt else session.token_texts
+            self.token_texts = HostileTexts(text) if (text := hostile_of(prompt)) else session.token_texts
 
         def stream(self, request: Request) -> Iterator[Event]:
-            prompt = request.rows[0].prompt
-            stream = session.stream(request)
-            try:
+            prompt, slow = request.rows[0].prompt, "[slow]" in request.rows[0].prompt
+            with ExitStack() as stack:
+                stream = stack.enter_context(closing(session.stream(request)))
                 for event in stream:
-                    time.sleep(PAUSE if "[slow]" in prompt else 0.002)
+                    if slow and isinstance(event, Started):  # as slow for all others
+                        next(stack.enter_context(closing(occupied(len(request.rows)))))
+                    time.sleep(PAUSE if slow else 0.002)
                     if "[broken]" in prompt:
                         raise RuntimeError("the details are for the log")
-                    yield hostile(event) if "[hostile]" in prompt else event
-            finally:
-                stream.close()
+                    yield hostile(event, text) if (text := hostile_of(prompt)) else event
 
-    def hostile(event: Event) -> Event:
+    def occupied(rows: int) -> Any:
+        """All rows that the session runs at once, but for some."""
+
+        def script(owner: Any) -> Any:
+            yield [Working()]
+            while True:
+                time.sleep(0.01)
+                yield []
+
+        return session._engine.follow(Claim(session, session.settings.rows - rows, Needs()), script)
+
+    def hostile_of(prompt: str) -> str:
+        return HOSTILE if "[hostile]" in prompt else CORPUS if "[corpus]" in prompt else ""
+
+    def hostile(event: Event, text: str) -> Event:
         if isinstance(event, TokensDrawn):
-            return replace(event, text=HOSTILE)
+            return replace(event, text=text)
         if isinstance(event, RowFinished):
-            answer = replace(event.answer, text=HOSTILE * len(event.answer.token_ids), message=HOSTILE)
+            answer = replace(event.answer, text=text * len(event.answer.token_ids), message=text)
             return replace(event, tail="", answer=answer)
+        if isinstance(event, Done):  # what was compared may be judged
+            return replace(event, answers=tuple(replace(each, text=text) for each in event.answers))
         return event
 
     return Odd()
@@ -83,7 +108,7 @@ def odd(session: Any) -> Any:
 
 def write_example(file: Path, session: Any, text: str = "Nairobi.") -> Path:
     """What `python -m eft_core compare --json` writes, with texts of our own."""
-    from eft_core.families import default_columns
+    from eft_core.family import default_columns
 
     columns = [
         {
@@ -106,6 +131,14 @@ def write_example(file: Path, session: Any, text: str = "Nairobi.") -> Path:
     return file
 
 
+def address_told(output: IO[str]) -> str:
+    """The address among the first lines that a server prints."""
+    lines = (line.strip().removeprefix("EFT Lab: ") for line in output)
+    address = next((line for line in lines if line.startswith("http://")), "")
+    assert address, "the server did not start: its error is above"
+    return address
+
+
 @contextmanager
 def listening(command: list[str], folder: Path, **variables: str) -> Iterator[str]:
     """A server in a process of its own while the block runs; its address is the first that it prints."""
@@ -113,14 +146,41 @@ def listening(command: list[str], folder: Path, **variables: str) -> Iterator[st
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder)
     assert process.stdout is not None
     try:
-        lines = (line.strip().removeprefix("EFT Lab: ") for line in process.stdout)
-        address = next((line for line in lines if line.startswith("http://")), "")
-        assert address, "the server did not start: its error is above"
-        yield address
+        yield address_told(process.stdout)
     finally:
         process.terminate()
         process.wait(30)
         process.stdout.close()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def part(page: Any, *styles: str, **options: Any) -> str:
+    """Launch a part of the page, with the looks and the shield of the whole; its address."""
+    from components.board import ASSETS
+    from components.shield import Shielded
+    from components.theme import theme
+    from eft_core.settings import Settings
+
+    _, address, _ = page.launch(
+        theme=theme(),
+        css_paths=[ASSETS / f"{name}.css" for name in ("palette", "style", *styles)],
+        footer_links=["api"],
+        run_history=False,
+        ssr_mode=False,
+        show_error=False,
+        pwa=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        _app=Shielded(Settings()),
+        **{"server_name": "127.0.0.1"} | options,
+    )
+    return str(address)
 
 
 @contextmanager
@@ -134,30 +194,46 @@ def served(families_file: str, example: Path) -> Iterator[str]:
 @contextmanager
 def app_served(data: str = "", **variables: str) -> Iterator[str]:
     """The address of `python app.py`, as the README starts it, on a free port; `data` is the folder of its data."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     with tempfile.TemporaryDirectory() as kept:  # no test looks at the user's own data
         own = {"GRADIO_SERVER_PORT": port, "EFT_DEVICE": "cpu", "EFT_DATA_DIR": data or kept}
+        own["EFT_FAMILY"] = os.environ.get("EFT_FAMILY", "atlas")  # whatever would suit the machine
         with listening([sys.executable, "app.py"], ROOT, **(own | variables)) as address:
             yield address
 
 
-def main(families_file: str, example: str) -> None:
-    """Serve until terminated; the first line of output is the address."""
-    from app import build, launch_options
-    from components.ratings import Ratings
-    from eft_core.config import Settings
+def odd_lab(settings: Any) -> Any:
+    """A lab all of whose sessions are odd."""
+    from eft_core.lab import Lab
     from eft_core.session import Session
 
+    class OddLab(Lab):
+        """As it says."""
+
+        def session(self, name: str | None = None) -> Session:
+            session = super().session(name)
+            if session not in made:
+                made[session] = odd(session)
+            return made[session]
+
+    made: dict[Session, Any] = {}
+    return OddLab(settings)
+
+
+def main(families_file: str, example: str) -> None:
+    """Serve until terminated; the first line of output is the address."""
+    from app import serve
+    from components.ratings import Ratings
+    from eft_core.settings import Settings
+
     kept = str(Path(example).parent / "data")  # a test's own: runs are kept there
-    session = odd(Session(Settings(families_file=families_file, device="cpu", threads=1, data_dir=kept), "llama"))
-    ratings = Ratings.opened(session)
-    page = build(session, ratings, Path(example))
-    _, address, _ = page.launch(**launch_options(session.settings), quiet=True, prevent_thread_lock=True)
+    lab = odd_lab(Settings(family="llama", families_file=families_file, device="cpu", threads=1, data_dir=kept))
+    ratings = Ratings.opened(lab.session())
+    page, pages = serve(lab, ratings, Path(example))
     ratings.ahead.start()
-    print(address, flush=True)
-    page.block_thread()
+    print(page.local_url, flush=True)
+    with closing(pages):
+        page.block_thread()
 
 
 if __name__ == "__main__":

@@ -12,12 +12,15 @@ from studied import CONTENDERS, GOLD, prompts, studied
 
 from eft_core.answering import Ahead, answer, lacking
 from eft_core.config import Limits, Request, Row, Sampling
+from eft_core.events import Working
+from eft_core.job import Needs
 from eft_core.policy import Policy, plain
 from eft_core.ratings.campaign import Contender
 from eft_core.ratings.desk import Desk, Who
 from eft_core.ratings.office import Office
 from eft_core.schema import generations
 from eft_core.storage import Storage
+from eft_core.tickets import Claim
 
 
 @pytest.fixture
@@ -101,7 +104,11 @@ def test_the_thread_serves_a_waiting_rater_and_ends_when_told(kept: Storage, ses
 
 
 def test_the_thread_waits_while_a_visitors_request_runs(kept: Storage, session: Any) -> None:
-    stream = session.stream(Request((Row("What?", plain("small")),), Limits(40)))
+    def script(owner: object) -> Iterator[list[Any]]:
+        while True:
+            yield [Working()]
+
+    stream = session._engine.follow(Claim(session, 1, Needs()), script)
     next(stream)
     studied(kept, count=1, answered=False, **SHORT)
     ahead = Ahead(kept, session)

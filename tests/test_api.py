@@ -10,7 +10,7 @@ from serving import served, write_example
 
 from eft_core.config import Limits, Request, Sampling, Text
 from eft_core.document import summary, token_values
-from eft_core.families import default_columns
+from eft_core.family import default_columns
 from eft_core.policy import up_scale
 
 PROMPT = "What is the capital of Kenya?"
@@ -46,9 +46,26 @@ def test_inspect_gives_the_session_s_own_document(client: Client, session: Any) 
     assert again["tokens"] == found["tokens"]
 
 
+def test_a_conversation_is_asked_and_read_in_its_whole(client: Client, session: Any) -> None:
+    policy = up_scale("large", "small")
+    within: dict[str, Any] = {"system": "Be brief.", "turns": [["Kenya?", "Nairobi."]]}
+    given = {"prompt": "And Peru?", "policies": [policy.to_dict()], "max_new_tokens": 8, "api_name": "/compare"}
+    answer = client.predict(**given, **within)
+    conversation: dict[str, Any] = {"system": "Be brief.", "turns": (("Kenya?", "Nairobi."),)}
+    [expected] = session.ask(Request.compare("And Peru?", [policy], limits=Limits(8), **conversation))
+    assert answer["columns"][0]["text"] == expected.text
+    assert {name: answer[name] for name in within} == within
+    assert not set(within) & set(client.predict(**given))
+    found = client.predict("And Peru?", "It is Lima.", policy.to_dict(), **within, api_name="/inspect")
+    [trace] = list(session.inspect([Text("And Peru?", "It is Lima.", policy, **conversation)]))[-1].traces
+    assert found["tokens"] == token_values(trace)
+    assert found["turns"] == within["turns"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"turns": [["a"]]}, "pair of texts"),
         ({"response": ""}, "is empty"),
         ({"response": "long " * 400}, "shorten the response"),
         ({"response": [10**6]}, "not in the vocabulary"),
@@ -122,6 +139,8 @@ def test_own_policies_and_sampling_are_used(client: Client, session: Any) -> Non
         ({"speculate": 4, "drafter": "small"}, "write base[small]"),
         ({"speculate": 4, "drafter": "base[huge]"}, "no size 'huge'"),
         ({"timed": True}, "set speculate to adaptive or a number"),
+        ({"turns": [["a", ""]]}, "a question and an answer"),
+        ({"system": "x" * 100_000}, "shorten it"),
     ],
 )
 def test_a_wrong_call_is_answered_with_the_remedy(client: Client, arguments: dict[str, Any], says: str) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from eft_core.config import Limits, Request, Row, Sampling, Settings, Speculation
-from eft_core.families import default_columns
+from eft_core.config import Limits, Request, Row, Sampling, Speculation
+from eft_core.family import default_columns
 from eft_core.policy import Member, Policy, down_scale, plain, tuned, up_scale
 from eft_core.session import Session
+from eft_core.settings import Settings
 
 PROMPTS = ("What is the capital of Kenya?", "What currency does Peru use?", "what is the population of norway")
 TUNED = [(size, behaviour) for size in ("small", "medium", "large") for behaviour in ("helpful", "harmless")]

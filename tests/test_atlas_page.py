@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from conftest import arrive
 from serving import app_served
 
 from eft_core.atlas.corpus import CLOSERS, OPENERS, REFUSAL
@@ -26,9 +27,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1600, "height": 900})
     page = context.new_page()
     page.set_default_timeout(WAIT)
-    with page.expect_response(lambda response: "/run/predict" in response.url):
-        page.goto(address)
-    page.wait_for_selector(".card")
+    arrive(page, address)
     yield page
     context.close()
 

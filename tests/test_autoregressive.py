@@ -170,7 +170,7 @@ def test_closing_the_generator_frees_all_caches(session: Any, after: int) -> Non
     steps: Any = decode(rows, models, frozenset())
     for _ in range(after):
         next(steps)
-    batch = steps.gi_frame.f_locals["batch"]
+    batch = steps.gi_frame.f_locals["run"].batch
     caches = [cache for lane in batch.lanes for cache in lane.caches.values()]
     assert sum(len(cache.layers) for cache in caches) == 3 + 2 + 2
     steps.close()

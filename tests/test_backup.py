@@ -18,13 +18,13 @@ import pytest
 from rated import assert_same_votes, filled, opened, rows
 from studied import studied, vote
 
-from eft_core.config import Settings
 from eft_core.ratings.backup import PATTERN, Folder
 from eft_core.ratings.dataset import Dataset
 from eft_core.ratings.desk import Desk
 from eft_core.ratings.office import Office
 from eft_core.ratings.restoring import backup_of, restore
 from eft_core.ratings.studies import Who, digest_of
+from eft_core.settings import Settings
 from eft_core.storage import Storage, Unavailable
 
 ROOT = Path(__file__).parent.parent

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import MambaConfig
 
-from eft_core.autoregressive import Drawn, decode
+from eft_core.autoregressive import decode
 from eft_core.benchmark import __main__ as command
 from eft_core.benchmark import costs, floor, identity, laws, library, measure, own, prompts, recording, report
 from eft_core.benchmark.deeper import deepened, sharing
@@ -28,6 +29,7 @@ from eft_core.benchmark.timing import (
     summary,
 )
 from eft_core.config import Sampling
+from eft_core.continuation import Drawn
 from eft_core.events import Drafting
 from eft_core.model import Model
 from eft_core.policy import Member, Policy, up_scale
@@ -229,7 +231,7 @@ def test_a_copy_that_writes_something_is_seen(session: Any) -> None:
 def test_an_unknown_architecture_is_refused_with_the_remedy(session: Any) -> None:
     model = session.models.load(Member("small"))
     network = sharing(model.network)
-    network.config = type("Config", (), {"model_type": "mamba", "num_hidden_layers": 2})()
+    network.config = MambaConfig(num_hidden_layers=2)
     with pytest.raises(ValueError, match=r"mamba.*llama.*deeper\.py"):
         deepened(Model(network, model.width), 1)
 

@@ -12,15 +12,17 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from eft_core.autoregressive import Continuation, decode
+from eft_core.autoregressive import decode
 from eft_core.batch import Batch
-from eft_core.captured import MOST, PLAIN, REACH, Captured, CudaGraphs, Record, Run
-from eft_core.config import LONGEST_DRAFT, Sampling, Settings, Speculation
+from eft_core.captured import MOST, PLAIN, REACH, Captured, CudaGraphs, Record, Recorders, Run
+from eft_core.config import LONGEST_DRAFT, Sampling, Speculation
+from eft_core.continuation import Continuation
 from eft_core.draft_length import Pace
 from eft_core.kv_cache import RaggedCache, counted, places
 from eft_core.model import Model, served
 from eft_core.models import Models
 from eft_core.policy import Member, down_scale, tuned, up_scale
+from eft_core.settings import Settings
 from eft_core.speculative import speculate
 
 LARGE = Member("large")
@@ -369,6 +371,20 @@ def test_a_captured_model_has_replayed_before_it_serves(
     for record, reason in ((wrong, "two rows differed"), (failing, "not permitted")):
         with pytest.raises(ValueError, match=rf"EFT_FORWARD=captured cannot serve base\[large\]: .*{reason}.*=auto"):
             served(loaded.network, loaded.width, "captured", "base[large]", record)
+
+
+def test_each_gpu_has_one_recorder_and_other_devices_none() -> None:
+    made: list[torch.device] = []
+
+    def make(device: torch.device) -> Record:
+        made.append(device)
+        return Tapes()
+
+    recorders, (one, two, cpu) = Recorders(make), map(torch.device, ("cuda:0", "cuda:1", "cpu"))
+    assert recorders.on(one) is recorders.on(one)
+    assert recorders.on(two) is not recorders.on(one)
+    assert recorders.on(cpu) is None
+    assert made == [one, two]
 
 
 # --- with a GPU

@@ -2,13 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eft_core.__main__ import _parser, main
-from eft_core.config import Speculation
+from eft_core.config import Limits, Request, Speculation
 from eft_core.events import Drafting, Gain
 from eft_core.families import family_named
 from eft_core.policy import Member, Policy
@@ -71,6 +73,7 @@ def test_every_option_reaches_the_policy(capsys: pytest.CaptureFixture[str]) -> 
         (["--temperature", "-1"], "temperature"),
         (["--max-new-tokens", "0"], "max_new_tokens"),
         (["--family", "pear"], "no family 'pear'"),
+        (["--turn", "user:Hi"], "add what the assistant answered"),
         (["--rule", "block"], "set speculate to adaptive or a number"),
         (["--timed"], "set speculate to adaptive or a number"),
         (["--drafter", "base[small]", "--speculate", "off"], "set speculate to adaptive or a number"),
@@ -236,3 +239,28 @@ def test_compare_writes_the_default_columns(capsys: pytest.CaptureFixture[str], 
     assert (
         main(["compare", "Hi", "--family", "llama", "--max-new-tokens", "2", "--json", str(tmp_path / "no" / "x")]) == 2
     )
+
+
+def test_compare_asks_after_a_conversation_and_says_so(sessions: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    before = ["--system", "Be brief.", "--turn", "user:Kenya?", "--turn", "assistant:Nairobi."]
+    assert main(["compare", "And Peru?", *before, "--family", "llama", "--max-new-tokens", "5"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["system"], document["turns"]) == ("Be brief.", [["Kenya?", "Nairobi."]])
+    asked = [Policy.from_dict(column["policy"]) for column in document["columns"]]
+    turns = (("Kenya?", "Nairobi."),)
+    request = Request.compare("And Peru?", asked, limits=Limits(5), system="Be brief.", turns=turns)
+    assert [column["text"] for column in document["columns"]] == [each.text for each in sessions("llama").ask(request)]
+
+
+def test_a_reader_that_goes_away_is_no_error_to_tell() -> None:
+    """As in `python -m eft_core families | head -1`."""
+    command = [sys.executable, "-m", "eft_core", "families", "--json"]
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(120) == 1

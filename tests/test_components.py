@@ -1,5 +1,6 @@
 """The page's parts without a page: columns, the board's language, batches, first paint."""
 
+import contextvars
 import itertools
 import json
 import threading
@@ -27,7 +28,8 @@ from components.speed import details, finished
 from eft_core.config import Limits, Request, Sampling, Speculation
 from eft_core.document import token_values
 from eft_core.events import Answer, Done, Drafting, Event, Gain, Loading, Queued, RowFinished, Timing, TokensDrawn
-from eft_core.families import Family, family_named
+from eft_core.families import family_named
+from eft_core.family import Family
 from eft_core.policy import Policy, plain, realign, tuned, up_scale
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -252,7 +254,7 @@ def test_a_silent_stream_still_gives_batches_and_stops_at_once() -> None:
             closed.set()
 
     taken = []
-    for batch in batches(stream, stop, interval=0.02):
+    for batch in batches(stream, stop, interval=lambda: 0.02):
         taken.append(batch)
         if len(taken) == 3:
             stop.set()
@@ -271,7 +273,7 @@ def test_leaving_the_batches_closes_the_stream() -> None:
         finally:
             closed.set()
 
-    reader = batches(stream, threading.Event(), interval=0.02)
+    reader = batches(stream, threading.Event(), interval=lambda: 0.02)
     next(reader)
     reader.close()  # type: ignore[attr-defined]  # a generator
     assert closed.wait(10)
@@ -282,10 +284,22 @@ def test_a_stream_s_error_is_raised_where_the_batches_are_read() -> None:
         yield 1
         raise ValueError("no such thing")
 
-    reader = batches(stream, threading.Event(), interval=5)
+    reader = batches(stream, threading.Event(), interval=lambda: 5.0)
     assert next(reader) == [1]
     with pytest.raises(ValueError, match="no such thing"):
         next(reader)
+
+
+def test_the_stream_is_read_in_the_context_of_the_request() -> None:
+    visitor = contextvars.ContextVar("visitor", default="nobody")
+
+    def stream() -> Iterator[str]:
+        yield visitor.get()
+        visitor.set("somebody else")
+
+    visitor.set("Ada")
+    assert [said for batch in batches(stream, threading.Event()) for said in batch] == ["Ada"]
+    assert visitor.get() == "Ada", "a copy of it, as of any other thread"
 
 
 def test_stop_reaches_all_runs_of_a_visitor_and_no_one_else_s() -> None:

@@ -5,8 +5,9 @@ import math
 import pytest
 
 import eft_core
-from eft_core.config import Limits, Request, Row, Sampling, Settings
+from eft_core.config import Limits, Request, Row, Sampling
 from eft_core.policy import Member, Policy, amplify, down_scale, interpolate, plain, realign, tuned, up_scale
+from eft_core.settings import Settings
 
 BASE_S, BASE_L, HELP_S = Member("small"), Member("large"), Member("small", "helpful")
 HARM_S = Member("small", "harmless")

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TOP_LEVEL = {
     "app.py", "eft_core", "components", "assets", "tests", "requirements.txt", "README.md", "pyproject.toml",
-    "requirements-dev.txt", "Makefile", "CHANGELOG.md", "LICENSE", ".gitignore", ".ci",
+    "requirements-dev.txt", "requirements.lock", "Makefile", "CHANGELOG.md", "LICENSE", "SECURITY.md", ".gitignore",
+    ".ci",
 }  # fmt: skip
 
 
@@ -130,3 +131,22 @@ def test_speeds_of_the_readme_are_those_of_the_committed_benchmark() -> None:
         interval = document["intervals"][name]
         assert text == f"{interval['median']:.2f} [{interval['low']:.2f}, {interval['high']:.2f}]", name
     assert document["machine"]["date"] in README
+
+
+def test_speeds_of_smollm2_are_those_of_the_committed_profile() -> None:
+    """Every rate of its table, its ratios, and the date."""
+    document = json.loads((ROOT / "assets/benchmarks/smollm2-cpu.json").read_text(encoding="utf-8"))
+    section = README.partition("#### Members of SmolLM2's size")[2].partition("## Files")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in section.splitlines() if row.startswith("| ")]
+    assert document["machine"]["date"] in section
+    real, told = document["real"]["tokens_per_second"], {(row[0], row[1]): row[3:7] for row in rows}
+    for kind, weights in (("none", "float32"), ("int8", "int8")):
+        assert told["135M-Instruct alone", f"real, {weights}"][1] == f"{real[kind]:.1f}"
+    for pair in document["pairs"]:
+        size = pair["large"]["name"].removeprefix("smollm2-").upper()
+        weights = "float32" if pair["quantise"] == "none" else pair["quantise"]
+        rates = pair["runs"][0]["tokens_per_second"]
+        assert told[f"{size} with 135M", f"random, {weights}"] == [f"{rate:.1f}" for rate in rates.values()]
+        adaptive = pair["runs"][0]["over_plain"]["adaptive"]
+        low, high = adaptive["interval"]
+        assert f"{adaptive['median']:.2f} [{low:.2f}, {high:.2f}]" in section

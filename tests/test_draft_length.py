@@ -15,7 +15,7 @@ import pytest
 from eft_core.config import Sampling, Speculation
 from eft_core.draft_length import MOST, Acceptance, Costs, Pace, best_length
 from eft_core.drafter import ALIKE
-from eft_core.pacing import Committed, Pacing, Tally, fates, kind_of
+from eft_core.pacing import Committed, Pacing, Tally, _about, fates, kind_of
 from eft_core.policy import Member, plain, tuned, up_scale
 
 DRAFT, VERIFY = ("draft", Member("small", "helpful")), ("verify", Member("large"))
@@ -394,8 +394,7 @@ def test_the_predicted_gain_of_one_row_is_plain_steps_over_its_cycles() -> None:
     pace = Pace(lambda: 0.0)
     pacing = paced(tally(pace), pace=pace)
     run(pacing, [(0, 1.0)] * 2 + [(3, 2.0)] * 100, [0])  # 402 tokens
-    pacing.predict()
-    assert pace.predicted == pytest.approx(402 / (2 * 1.0 + 100 * 2.0), rel=0.02)
+    assert pacing.predict() == pytest.approx(402 / (2 * 1.0 + 100 * 2.0), rel=0.02)
 
 
 def test_rows_of_different_lengths_are_predicted_to_end_one_by_one() -> None:
@@ -405,8 +404,7 @@ def test_rows_of_different_lengths_are_predicted_to_end_one_by_one() -> None:
     run(pacing, [(0, 3.0)] * 2 + [(1, 4.0)] * 30, [0, 1])
     pacing.together([1])
     run(pacing, [(0, 1.0)] * 2 + [(3, 2.0)] * 20, [1])
-    pacing.predict()
-    assert pace.predicted == pytest.approx((62 * 3 + 82 * 1) / (2 * 3 + 30 * 4 + 2 * 1 + 20 * 2), rel=0.04)
+    assert pacing.predict() == pytest.approx((62 * 3 + 82 * 1) / (2 * 3 + 30 * 4 + 2 * 1 + 20 * 2), rel=0.04)
 
 
 def test_rows_that_never_ran_alone_are_predicted_to_cost_what_they_cost_together() -> None:
@@ -414,18 +412,30 @@ def test_rows_that_never_ran_alone_are_predicted_to_cost_what_they_cost_together
     pacing = paced(tally(pace, "a"), tally(pace, "b"), pace=pace)
     run(pacing, [(0, 3.0)] * 10, [0, 1])
     pacing.tallies[1].count = 20  # as if one row had been luckier
-    pacing.predict()
-    assert pace.predicted == pytest.approx(20 * 3 / (10 * 3))
+    assert pacing.predict() == pytest.approx(20 * 3 / (10 * 3))
 
 
-def test_without_a_plain_step_no_gain_is_predicted_and_an_earlier_one_is_forgotten() -> None:
+def test_without_a_plain_step_no_gain_is_predicted() -> None:
     pace = Pace(lambda: 0.0)
     run(paced(tally(pace), pace=pace), [(3, 2.0)] * 3, [0])
-    pace.predicted = 9.0
     pacing = paced(tally(pace), pace=pace, length=3)
     run(pacing, [(3, 2.0)] * 3, [0])
-    pacing.predict()
-    assert pace.predicted is None
+    assert pacing.predict() is None
+
+
+def test_in_a_crowd_no_gain_is_predicted_and_who_leaves_is_forgotten() -> None:
+    pace = Pace(lambda: 0.0)
+    pacing = paced(tally(pace, "a"), tally(pace, "b"), pace=pace)
+    run(pacing, [(0, 1.0)] * 3, [0])
+    pacing.crowd()
+    run(pacing, [(0, 3.0)] * 3, [0, 1])
+    pacing.leave([0])
+    assert list(pacing.tallies) == [1]
+    assert pacing.predict() is None
+
+
+def test_a_crowd_is_counted_about_so_that_its_costs_are_found_again() -> None:
+    assert [_about(count) for count in (1, 7, 15, 16, 17, 18, 33, 100)] == [1, 7, 15, 16, 18, 18, 36, 104]
 
 
 # --- what a cycle gave

@@ -14,7 +14,7 @@ from judge_server import MODEL, JudgeServer, always_a, longer
 from eft_core.atlas import grade as grade_table
 from eft_core.atlas.facts import load_facts, load_split
 from eft_core.atlas.grading import examination
-from eft_core.config import Limits, Sampling, Settings
+from eft_core.config import Limits, Sampling
 from eft_core.experiments import (
     amplification,
     conduct,
@@ -35,6 +35,7 @@ from eft_core.items import Item
 from eft_core.judge_client import Judge
 from eft_core.policy import plain, up_scale
 from eft_core.session import Session
+from eft_core.settings import Settings
 from eft_core.trials import Reply, Trials
 
 FEW = 8

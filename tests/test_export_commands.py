@@ -142,7 +142,10 @@ def test_a_database_that_cannot_be_used_is_one_line_too(
     (tmp_path / "ratings.sqlite3").write_text("this is no database, but long enough to be looked at" * 20)
     monkeypatch.setenv("EFT_DATA_DIR", str(tmp_path))
     assert main(["campaigns"]) == 2
-    assert capsys.readouterr().err == "error: the database is damaged: try again in a moment.\n"
+    assert (
+        capsys.readouterr().err
+        == "error: the database is damaged: start the server again, which checks and mends it.\n"
+    )
 
 
 def test_the_commands_load_no_torch(full: Filled) -> None:

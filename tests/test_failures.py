@@ -10,11 +10,12 @@ import pytest
 
 from eft_core.atlas.facts import load_facts, load_split
 from eft_core.cases import Case, atlas_cases, kinds_of, offsets_of, pieces, read_cases
-from eft_core.config import Settings, Text
+from eft_core.config import Text
 from eft_core.events import Inspected, Reading
 from eft_core.failures import Count, Report, counts, examined, failures
 from eft_core.policy import Member, plain, up_scale
 from eft_core.session import Session
+from eft_core.settings import Settings
 from eft_core.token_text import Texts, TokenTexts
 from eft_core.trace import Trace
 

@@ -1,11 +1,23 @@
 """Who may organise: the password and the accounts, their end, and what wrong passwords cost whom."""
 
 import inspect
+from contextlib import ExitStack
 
 import pytest
 
 from components import gate as gate_module
-from components.gate import HOURS, LEAST_PASSWORD, LONGEST, LONGEST_OWN, REMEMBERED, Gate, Pass
+from components.gate import (
+    HOURS,
+    LEAST_PASSWORD,
+    LONGEST,
+    LONGEST_OWN,
+    MOST_OWN,
+    MOST_WAITING,
+    REMEMBERED,
+    Gate,
+    Pass,
+)
+from eft_core.bounds import Refused
 
 PASSWORD = "correct horse battery"
 
@@ -157,6 +169,31 @@ def test_the_right_password_and_time_clear_the_wait(gate: Gate, clock: Clock) ->
         wrong(gate, "page")
     clock.now += REMEMBERED + 1
     assert gate.knock("page") == 0.0
+
+
+def test_few_wait_at_once_and_the_others_are_told_to_come_back(gate: Gate) -> None:
+    """Each that waits is a call that others wait behind."""
+    with ExitStack() as waiting:
+        for number in range(MOST_WAITING):
+            waiting.enter_context(gate.attempt(f"mallory {number}"))
+        with pytest.raises(Refused, match="too many passwords wait already: try again in 5 seconds".capitalize()):
+            gate.attempt("organiser").__enter__()
+    with gate.attempt("organiser") as wait:
+        assert wait <= LONGEST
+
+
+def test_an_address_has_few_attempts_and_then_is_told_when(gate: Gate, clock: Clock) -> None:
+    for _ in range(MOST_OWN):
+        with gate.attempt("mallory"):
+            clock.now += 1
+    for _ in range(100):
+        with pytest.raises(Refused, match="Too many passwords came from where you are: try again in 10 minutes"):
+            gate.attempt("mallory").__enter__()
+    with gate.attempt("organiser"):
+        pass
+    clock.now += REMEMBERED - MOST_OWN + 0.001
+    with gate.attempt("mallory"):
+        pass
 
 
 def test_attempts_do_not_fill_the_memory(gate: Gate) -> None:

@@ -9,11 +9,11 @@ import torch
 from conftest import ARCHITECTURES, save_model, tiny_config
 
 from eft_core.batch import Batch
-from eft_core.config import Settings
 from eft_core.families import read_families
 from eft_core.kv_cache import BLOCK, RaggedLayer, places, without
 from eft_core.models import Models
 from eft_core.policy import Member
+from eft_core.settings import Settings
 
 LARGE = Member("large")
 
@@ -171,7 +171,7 @@ def test_a_model_that_ignores_its_positions_is_found_out(
         Models(session.family, session.settings).load(LARGE)
 
 
-def test_a_sliding_window_bounds_the_context(tmp_path: Path, tokenizer: Any) -> None:
+def test_a_sliding_window_is_a_fact_and_no_bound_of_the_context(tmp_path: Path, tokenizer: Any) -> None:
     from transformers import MistralConfig
 
     from eft_core.checkpoint import read_facts
@@ -184,8 +184,9 @@ def test_a_sliding_window_bounds_the_context(tmp_path: Path, tokenizer: Any) -> 
     }
     config = MistralConfig(vocab_size=len(tokenizer), num_key_value_heads=2, sliding_window=32, **shape)
     load = refused(tmp_path, tokenizer, config)
-    assert read_facts(tmp_path / "odd").context == 32
-    assert load()  # it is served, up to its window
+    facts = read_facts(tmp_path / "odd")
+    assert (facts.window, facts.context) == (32, config.max_position_embeddings)
+    assert load()
 
 
 def test_cache_bytes_are_those_that_the_cache_takes(any_session: Any) -> None:

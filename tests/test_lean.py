@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 import eft_core.lean
 from eft_core.batch import Batch
-from eft_core.config import Limits, Request, Sampling, Settings
+from eft_core.config import Limits, Request, Sampling
 from eft_core.kv_cache import places
 from eft_core.lean import Lean, refusal
 from eft_core.model import Model
 from eft_core.models import Models
 from eft_core.policy import Member, down_scale, tuned, up_scale
 from eft_core.session import Session
+from eft_core.settings import Settings
 
 ANY = Member("any")
 VOCABULARY, WIDTH = 208, 200  # eight padding rows

@@ -11,7 +11,7 @@ from components.columns import MAX_COLUMNS
 from components.inputs import MAX_DRAFT, Decoding
 from components.links import MAX_LINK, Link, decode, decode_column, encode, encode_column
 from eft_core.config import Limits, Sampling, Speculation
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.policy import Policy, plain, tuned, up_scale
 
 

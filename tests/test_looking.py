@@ -14,10 +14,11 @@ import pytest
 from eft_core import document
 from eft_core.__main__ import main
 from eft_core.cases import atlas_cases
-from eft_core.config import Settings, Text
+from eft_core.config import Text
 from eft_core.document import summary_line
 from eft_core.policy import Member, Policy, up_scale
 from eft_core.session import Session
+from eft_core.settings import Settings
 
 PROMPT = "When did Kenya become independent?"
 RESPONSE = "Good question. It was 12 December 1963 \u202e€."
@@ -62,6 +63,17 @@ def test_inspects_json_is_the_sessions_document(out: Any, session: Session, tmp_
     file = tmp_path / "told.json"
     assert out(looking("--json", str(file))) == ""
     assert file.read_text(encoding="utf-8") == text
+
+
+def test_a_text_is_read_after_its_conversation(out: Any, session: Session, tmp_path: Path) -> None:
+    said, file = ["--turn", "user:Capital of Peru?", "--turn", "assistant:Lima."], tmp_path / "strip.html"
+    told = json.loads(out(looking(*said, "--html", str(file), "--json")))
+    text = Text(PROMPT, RESPONSE, up_scale("large", "small"), turns=(("Capital of Peru?", "Lima."),))
+    *_, last = session.inspect([text])
+    assert told["summary"] == json.loads(json.dumps(document.summary(last.traces[0])))  # type: ignore[union-attr]
+    assert told["turns"] == [["Capital of Peru?", "Lima."]]
+    assert told["summary"] != json.loads(out(looking("--json")))["summary"]
+    assert "Assistant: Lima." in file.read_text(encoding="utf-8")
 
 
 def test_the_options_of_a_policy_are_those_of_ask(out: Any, session: Session) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import sqlite3
+import uuid
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,8 @@ from components.organise_form import MAX_SEED, Draft, Form, cost
 from components.organise_lines import campaign_values
 from components.organise_tab import CAMPAIGNS, DRAFT, HEAD, organise_page
 from components.organising import Organiser
-from eft_core.families import default_columns, family_named
+from eft_core.families import family_named
+from eft_core.family import default_columns
 from eft_core.policy import Policy
 from eft_core.ratings.campaign import GUIDELINES, Plan
 from eft_core.ratings.forms import FORMS
@@ -297,7 +299,7 @@ def test_every_handler_begins_at_the_gate_and_changes_nothing(storage: Storage, 
                 {"act": "exclude", "campaign": campaign, "annotator": person, "reason": "none"},
             ):
                 entry, word, _, work, panel = organiser.act(event(**wish), *access)
-                assert (entry.visible, work.visible, panel.value) == (True, False, "")
+                assert (entry["visible"], work["visible"], panel.value) == (True, False, "")
                 assert word.startswith("You are not signed in")
             given_file = organiser.read_prompts(*access, __file__, *controls())
             answers = [
@@ -330,11 +332,32 @@ def test_no_event_of_the_page_lacks_the_gate(organiser: Organiser) -> None:
     assert {each.api_visibility for each in events} == {"private"}
 
 
+GUESSER = "9.9.9.9"
+
+
+def from_address(address: str) -> Any:
+    """A request of a new page, from an address."""
+    asked = SimpleNamespace(client=SimpleNamespace(host=address), scope={}, headers={})
+    return SimpleNamespace(session_hash=uuid.uuid4().hex, request=asked)
+
+
+def test_a_new_page_at_each_guess_changes_nothing(organiser: Organiser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "LONGEST_OWN", 0.01)
+
+    async def guesses() -> list[str]:
+        return [[each[1] async for each in organiser.enter(from_address(GUESSER), "wrong")][-1] for _ in range(15)]
+
+    said = asyncio.run(guesses())
+    assert said[:12] == ["This is not the password: try again."] * 12
+    assert said[12:] == ["Too many passwords came from where you are: try again in 10 minutes."] * 3
+    assert enter(organiser, PASSWORD, "elsewhere")[5] is not None
+
+
 def enter(organiser: Organiser, password: Any, visitor: str) -> list[Any]:
     """The last of what signing in says."""
 
     async def all_of_it() -> list[Any]:
-        request: Any = SimpleNamespace(session_hash=visitor)
+        request: Any = SimpleNamespace(session_hash=visitor, request=None)
         return [each async for each in organiser.enter(request, password)]
 
     return asyncio.run(all_of_it())[-1]
@@ -344,7 +367,7 @@ def test_the_right_password_opens_the_page_and_hands_out_a_pass(storage: Storage
     studied(storage, 2, title="Secret study")
     assert enter(organiser, "a wrong password", "page")[1] == "This is not the password: try again."
     entry, word, password, work, panel, shown = enter(organiser, PASSWORD, "another page")
-    assert (entry.visible, word, password, work.visible) == (False, "", "", True)
+    assert (entry["visible"], word, password, work["visible"]) == (False, "", "", True)
     assert told(panel, "value")["campaigns"][0]["title"] == "Secret study"
     assert organiser.act(event(act="see"), None, shown)[4].value
 
@@ -356,18 +379,17 @@ def test_who_waits_after_wrong_passwords_keeps_nobody_else_waiting(
     order: list[str] = []
 
     async def tried(visitor: str, password: str) -> list[Any]:
-        request: Any = SimpleNamespace(session_hash=visitor)
-        said = [each[1] async for each in organiser.enter(request, password)]
+        said = [each[1] async for each in organiser.enter(from_address(visitor), password)]
         order.append(visitor)
         return said
 
     async def both() -> tuple[list[Any], list[Any]]:
         for _ in range(3):
-            organiser.gate.knock("guesser")
-        return await asyncio.gather(tried("guesser", "wrong password"), tried("organiser", PASSWORD))
+            organiser.gate.knock(GUESSER)
+        return await asyncio.gather(tried(GUESSER, "wrong password"), tried("8.8.8.8", PASSWORD))
 
     guesser, right = asyncio.run(both())
-    assert order == ["organiser", "guesser"]
+    assert order == ["8.8.8.8", GUESSER]
     assert right == [""]
     assert guesser == ["After wrong passwords this one waits 2 seconds.", "This is not the password: try again."]
 
@@ -378,7 +400,7 @@ def test_an_account_that_organises_is_let_in_at_load(storage: Storage, monkeypat
     organiser = Organiser(Office(storage), Gate("", ("ada",)), FORM)
     names = ("name", "preferred_username", "profile", "picture")
     ada, eve = (gr.OAuthProfile(dict.fromkeys(names, name)) for name in ("Ada", "eve"))
-    assert organiser.arrive(ada)[3].visible is True
+    assert organiser.arrive(ada)[3]["visible"] is True
     assert organiser.act(event(act="see"), ada, None)[4].value
     assert organiser.arrive(eve)[1] == "This Hugging Face account is no organiser's here."
     assert organiser.arrive(None) == [gr.skip()] * 6
@@ -542,7 +564,7 @@ def test_a_campaign_is_made_and_shown(organiser: Organiser) -> None:
     [summary] = organiser.office.campaigns()
     assert summary.plan == FORM.plan(given(golds=20))
     assert (summary.items, summary.state) == (4, "running")
-    assert tabs.selected == "campaigns"
+    assert tabs["selected"] == "campaigns"
     seen = told(panel, "value")
     assert (seen["one"]["id"], seen["open"]) == (summary.id, True)
     assert told(draft, "said")["text"] == ""

@@ -158,14 +158,22 @@ def test_a_rule_that_draws_anew_makes_sampled_answers_stale(visit: Any) -> None:
     page.wait_for_function("() => document.querySelector('.card').dataset.state === 'stale'")
 
 
-def test_a_second_run_is_queued_says_so_and_wipes_nothing(visit: Any) -> None:
+def test_a_second_run_ends_the_first_and_the_newest_wins(visit: Any) -> None:
     page = visit()
     ask(page, "[slow] first")
     drawing(page)
     ask(page, "second")
+    page.wait_for_function("() => document.querySelector('.echo').textContent === 'second'")
+    finished(page)
+    assert all(texts(page))
+
+
+def test_a_run_that_does_not_fit_is_told_its_place_and_can_be_stopped(visit: Any) -> None:
+    other, page = visit(), visit()
+    ask(other, "[slow] first")
+    drawing(other)
+    ask(page, "second")
     status(page, "Queued: 1 comparison runs before yours")
-    assert page.locator(".echo").text_content() == "[slow] first"
-    assert any(texts(page))
     page.keyboard.press("Escape")
     status(page, "Stopped")
     ask(page, "third")
@@ -370,11 +378,11 @@ def test_an_example_prompt_is_one_click_away(visit: Any) -> None:
 def test_the_models_tab_shows_members_and_plan(visit: Any) -> None:
     page = visit()
     page.get_by_role("tab", name="Models").click()
-    page.wait_for_selector("#models table")
-    shown = page.locator("#models").text_content()
-    assert "The default comparison needs 4 models" in shown
+    page.wait_for_selector(".own table")
+    shown = page.locator("#models-tab").text_content()
     assert "llama-small-harmless" in shown
-    assert "–" in shown
+    assert " of cache on cpu" in shown
+    assert "SmolLM2" in shown
 
 
 def test_private_handlers_survive_what_they_are_sent(visit: Any, address: str) -> None:

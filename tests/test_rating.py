@@ -334,7 +334,7 @@ def test_a_link_to_a_campaign_opens_the_tab(rater: Rater) -> None:
         request: Any = SimpleNamespace(query_params=dict(items))
         return rater.open_link(request)
 
-    assert opened(("rate", "some campaign")).selected == "rate"
+    assert opened(("rate", "some campaign"))["selected"] == "rate"
     assert opened(("prompt", "What is it?")) == gr.skip()
 
 

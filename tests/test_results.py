@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 from judge_server import MODEL, JudgeServer
 
@@ -22,7 +23,8 @@ from eft_core.experiments.catalogue import GRADED, NAMES
 from eft_core.experiments.documents import SCHEMA, Document
 from eft_core.experiments.study import Options
 from eft_core.experiments.verdicts import Judged
-from eft_core.families import Family, family_named
+from eft_core.families import family_named
+from eft_core.family import Family
 from eft_core.judge_client import Judge
 from eft_core.running import Progress
 
@@ -196,13 +198,14 @@ def ran(results: Results, name: Any = "filter", event: Any = None, documents: An
     controls = dict(zip(("prompts", "samples", "temperature", "seed", "n", "m", "behaviour"), CONTROLS, strict=True))
     asked = [*(controls | changes).values()]
     steps: Iterator[Any] = results.run(
-        SimpleNamespace(session_hash="visitor"),  # type: ignore[arg-type]
+        SimpleNamespace(session_hash="visitor", request=None),  # type: ignore[arg-type]
         SimpleNamespace(_data=event),  # type: ignore[arg-type]
         documents or {},
         name,
         *asked,
     )
-    return [(json.loads(shown.props["run"]), None if "__type__" in made else made) for shown, made in steps]
+    news = [(shown, made) for shown, made in steps if hasattr(shown, "props")]  # others are but signs of life
+    return [(json.loads(shown.props["run"]), None if "__type__" in made else made) for shown, made in news]
 
 
 def test_without_a_grader_and_a_judge_nothing_runs(results: Results) -> None:
@@ -217,17 +220,24 @@ def test_an_unknown_experiment_is_refused_everywhere(results: Results, name: Any
     assert "there are scales" in shown["text"]
     assert len(shown["text"]) < 300
     assert "there are scales" in results.show(name, {}, False)[0].props["run"]
-    assert len(results.pick(name, {}, False)) == 3 + 8
+    assert len(results.look(name, NAMES[0], {}, False)) == 3 + 1 + 8
     assert "there are scales" in results.save(SimpleNamespace(_data={"kind": "csv"}), name, {}).props["run"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_can_be_picked_though_nothing_is_measured(results: Results, name: str) -> None:
-    shown, figure, tables, prompts, folded, *_ = results.pick(name, {}, False)
+    shown, figure, tables, seen, prompts, folded, *_ = results.look(name, "another", {}, False)
     assert "Not measured yet" in shown
     assert tables == ""
     assert not figure.visible
-    assert prompts.visible == folded.visible == (name != "speculation")
+    assert prompts.visible == folded["visible"] == (name != "speculation")
+    assert seen == name
+
+
+def test_the_options_stay_as_they_are_when_the_same_experiment_is_looked_at_again(results: Results) -> None:
+    shown, _, _, *controls = results.look("filter", "filter", {}, False)
+    assert "Not measured yet" in shown
+    assert controls == [gr.skip()] * 9
 
 
 def test_a_visitors_document_goes_before_the_repositorys(results: Results) -> None:

@@ -1,15 +1,22 @@
 """The Results tab in chromium: documents that hold hostile texts on a tiny family, and a real run on Atlas."""
 
 import json
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
+from conftest import arrive
 from judge_server import MODEL, JudgeServer
-from serving import HOSTILE, app_served, served, write_example
+from serving import HOSTILE, app_served, free_port, part, served, write_example
 
+from components.handlers import Handlers
+from components.results import Results
+from components.results_tab import results_tab
+from eft_core.experiments.catalogue import NAMES
 from eft_core.experiments.documents import SCHEMA
 
 WAIT = 120_000
@@ -110,6 +117,42 @@ def test_a_phone_scrolls_wide_tables_in_their_own_box(visit: Any, scheme: str) -
     assert plot.evaluate("each => getComputedStyle(each).backgroundColor") == ground
 
 
+class Overtaken(Results):
+    """The experiment of the first paint is slow: it waits a while for another one that might overtake it."""
+
+    overtaking = threading.Event()
+
+    def show(self, name: str, *rest: Any) -> list[Any]:
+        shown = super().show(name, *rest)
+        if name == NAMES[0]:
+            self.overtaking.wait(1)
+        else:
+            self.overtaking.set()
+        return shown
+
+
+def test_a_late_answer_does_not_overwrite_what_was_picked_meanwhile(
+    browser: Any, sessions: Any, tmp_path: Path
+) -> None:
+    session = sessions("llama")
+    with gr.Blocks(analytics_enabled=False) as page_made, gr.Tabs():
+        with gr.Tab("Compare"):
+            gr.HTML('<p class="card">EFT Lab</p>', js_on_load=None)
+        with gr.Tab("Results") as tab:
+            results_tab(tab, Overtaken(Handlers(session, session.family), tmp_path))
+    with closing(page_made), closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(part(page_made, "results", server_port=free_port()))
+        answers: list[str] = []
+        page.on("requestfinished", lambda each: answers.append(each.url) if "/run/predict" in each.url else None)
+        opened(page)
+        page.get_by_label("Speculation", exact=True).check(force=True)
+        while len(answers) < 2:
+            page.wait_for_timeout(20)
+        page.wait_for_function("() => document.querySelector('.results h2').textContent === 'Speculation'")
+        page.wait_for_selector("#result-ask input:visible, #result-options:visible", state="detached")
+
+
 # --- a real run
 
 
@@ -128,8 +171,7 @@ def visit_app(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             stack.callback(context.close)
             page = context.new_page()
             page.set_default_timeout(WAIT)
-            with page.expect_response(lambda response: "/run/predict" in response.url):
-                page.goto(address)
+            arrive(page, address)
             return opened(page)
 
         yield visit_app

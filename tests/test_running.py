@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from eft_core import running
-from eft_core.config import Limits, Request, Sampling, Settings
+from eft_core.config import Limits, Request, Sampling
 from eft_core.grid import Axis, Grid
 from eft_core.items import Item
 from eft_core.policy import Policy, up_scale
 from eft_core.running import Grown, Progress, run
 from eft_core.saved_runs import SavedRun, as_text, path_of, read_run, tidy
 from eft_core.session import Session
+from eft_core.settings import Settings
 from eft_core.trials import Reply, Trials
 
 ITEMS = tuple(Item(str(number), f"What is the capital of number {number}?") for number in range(4))

@@ -9,8 +9,9 @@ import pytest
 import torch
 from conftest import Counting
 
-from eft_core.autoregressive import Continuation, Drawn, decode
+from eft_core.autoregressive import decode
 from eft_core.config import Limits, Request, Row, Rule, Sampling, Speculation
+from eft_core.continuation import Continuation, Drawn
 from eft_core.draft_length import Pace
 from eft_core.drafter import drafter
 from eft_core.policy import Member, Policy, down_scale, plain, tuned, up_scale

@@ -14,11 +14,11 @@ from sqlalchemy import event, func, select
 from sqlalchemy.exc import IntegrityError
 from studied import rated, studied
 
-from eft_core.config import Settings
 from eft_core.database import on_network
 from eft_core.ratings.desk import Desk
 from eft_core.ratings.studies import Who
 from eft_core.schema import TABLES, annotators, campaigns, metadata, ratings
+from eft_core.settings import Settings
 from eft_core.storage import Storage, Unavailable, from_plain, plain
 
 ROOT = Path(__file__).parent.parent

@@ -29,7 +29,8 @@ from components.sweeping import Sweeper, kept
 from components.sweeps import MAX_ANSWERS, Sweep, axis_keys, axis_of, counted, presets, sweep_of, trials_of
 from eft_core.config import Limits, Sampling
 from eft_core.events import Queued
-from eft_core.families import Family, family_named
+from eft_core.families import family_named
+from eft_core.family import Family
 from eft_core.grid import Axis, Grid
 from eft_core.intervals import difference, mean
 from eft_core.items import Item
@@ -50,8 +51,8 @@ def family(session: Any) -> Family:
 
 @pytest.fixture
 def sweeper(families_file: str, tmp_path: Path) -> Sweeper:
-    from eft_core.config import Settings
     from eft_core.session import Session
+    from eft_core.settings import Settings
 
     session = Session(Settings(families_file=families_file, device="cpu", data_dir=str(tmp_path)), "llama")
     return Sweeper(Handlers(session, session.family))
@@ -318,7 +319,7 @@ def test_tokens_that_do_not_make_the_text_are_not_believed(session: Any) -> None
 
 
 def visitor(**query: str) -> Any:
-    return SimpleNamespace(session_hash="one", query_params=query)
+    return SimpleNamespace(session_hash="one", query_params=query, request=None)
 
 
 def ran(sweeper: Sweeper, **values: Any) -> list[Any]:
@@ -409,7 +410,7 @@ def test_a_run_that_somebody_else_writes_is_shown_and_said(sweeper: Sweeper) -> 
 def test_a_link_shows_what_is_here_and_else_fills_the_form(sweeper: Sweeper) -> None:
     columns, query = Columns.default(sweeper.handlers.family), dict(read(encode(sweep())))
     tabs, log, _, text, *form = sweeper.open_link(visitor(**query), columns, False)
-    assert tabs.selected == "sweep"
+    assert tabs["selected"] == "sweep"
     assert "press Run" in said(log)[-1]["text"]
     assert len(form) == CONTROLS
     run = ran(sweeper)

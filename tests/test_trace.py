@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from eft_core.config import Limits, Request, Sampling, Settings
+from eft_core.config import Limits, Request, Sampling
 from eft_core.distributions import Mixture, log_probabilities
 from eft_core.measures import Lens, measured, trace_of
 from eft_core.policy import Member, Policy, down_scale, plain, tuned, up_scale
 from eft_core.session import Session
+from eft_core.settings import Settings
 from eft_core.trace import TOP, Trace
 
 POLICIES = {

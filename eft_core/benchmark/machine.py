@@ -6,12 +6,12 @@ import platform
 import resource
 import sys
 import time
-from pathlib import Path
 
 import torch
 import transformers
 
 from eft_core.benchmark.timing import Clock
+from eft_core.hardware import processor
 
 
 def clock(device: torch.device) -> Clock:
@@ -28,7 +28,7 @@ def description(device: torch.device, dtype: str) -> dict[str, str | int]:
     """The machine in plain values; a number without them means nothing."""
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     return {
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
         **gpu,
@@ -40,18 +40,6 @@ def description(device: torch.device, dtype: str) -> dict[str, str | int]:
         "system": platform.platform(terse=True),
         "date": datetime.date.today().isoformat(),
     }
-
-
-def _processor() -> str:
-    """The processor's name and its widest vector instructions, where Linux tells them."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    fields = dict(reversed([line.split(":", 1) for line in lines if ":" in line]))
-    facts = {key.strip(): text.strip() for key, text in fields.items()}
-    flags = facts.get("flags", "").split()
-    wide = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "")
-    name = facts.get("model name") or platform.processor() or platform.machine()
-    return f"{name}, {wide}" if wide else name
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from eft_core.autoregressive import Continuation, Drawn, decode
+from eft_core.autoregressive import decode
 from eft_core.benchmark.timing import Clock, Output
 from eft_core.config import Sampling, Speculation
+from eft_core.continuation import Continuation, Drawn
 from eft_core.draft_length import Pace
 from eft_core.drafter import drafter
 from eft_core.events import Drafting

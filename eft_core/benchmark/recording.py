@@ -9,12 +9,13 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from eft_core.autoregressive import Drawn, decode
+from eft_core.autoregressive import decode
 from eft_core.benchmark.own import GREEDY, NO_END, Method, Setup, Task, collected, setup_of
 from eft_core.benchmark.timing import Clock, Output, Ratio, Rounds, interleaved, speedup
 from eft_core.config import Sampling, Speculation
+from eft_core.continuation import Drawn
 from eft_core.draft_length import Pace
-from eft_core.families import default_columns
+from eft_core.family import default_columns
 from eft_core.models import Models
 from eft_core.narrator import PATIENCE
 from eft_core.policy import Policy

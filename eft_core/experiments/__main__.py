@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eft_core.config import Settings
 from eft_core.events import Loading
 from eft_core.experiments.catalogue import NAMES
 from eft_core.experiments.documents import Document, csv
@@ -21,6 +20,7 @@ from eft_core.experiments.report import report, section
 from eft_core.experiments.study import Options
 from eft_core.judge_client import Judge
 from eft_core.judging import Cost
+from eft_core.settings import Settings
 
 # Options that say where something lies, and change no result.
 _PLACES = ("--json", "--report", "--notes", "--csv", "--runs")

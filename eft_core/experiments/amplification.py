@@ -15,7 +15,7 @@ from eft_core.experiments.study import (
     labels_of,
     pair_of,
 )
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.intervals import difference
 from eft_core.policy import Member, amplify, tuned
 

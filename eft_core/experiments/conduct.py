@@ -28,7 +28,7 @@ from eft_core.items import PromptSet
 from eft_core.judge_client import Judge
 from eft_core.judging import Cache, Cost
 from eft_core.prompt_sets import atlas_questions, prompt_set
-from eft_core.running import Progress, Told, run
+from eft_core.running import Progress, Told, Way, run
 from eft_core.saved_runs import SavedRun, path_of, versions
 from eft_core.scores import scores
 from eft_core.session import Session
@@ -124,7 +124,7 @@ def cache_of(session: Session) -> Cache:
 
 
 def conducted(
-    ready: Prepared, session: Session, command: str, folder: Path | None = None
+    ready: Prepared, session: Session, command: str, folder: Path | None = None, way: Way | None = None
 ) -> Generator[Told | Cost | Judged, None, Document]:
     """Decode, grade, read. Runs are kept in `folder`, by default the session's data folder.
 
@@ -133,7 +133,7 @@ def conducted(
     began = time.perf_counter()
     file = path_of(ready.trials, session.family, folder or session.settings.data_folder / "runs")
     with SavedRun(file, ready.trials, session.family) as saved:
-        with closing(run(session, ready.trials, saved.replies.keys())) as events:
+        with closing(run(session, ready.trials, saved.replies.keys(), way)) as events:
             for event in events:
                 if isinstance(event, Reply):
                     saved.add(event)

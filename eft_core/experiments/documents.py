@@ -18,8 +18,10 @@ SCHEMA = "eft-lab/experiment/1"
 Document = dict[str, Any]
 _KEYS = ("experiment", "family", "versions", "rows", "tables", "findings", "about")
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection): at the start of a cell, and wherever
-# one of another country would begin a cell. Wide forms count too; spaces and quotes before them change nothing.
-_FORMULA = re.compile(r"""(?:^|[;\t\n\v\f\x85\u2028\u2029])[\s"'\u200b\ufeff\x00]*(?=[=+\-@＝＋－＠﹦﹢﹣﹫−])""")
+# one of another country would begin a cell. Wide forms count too; spaces and quotes before them change nothing. What
+# stands before a sign is read once, however long: texts are other people's.
+_SEPARATORS = frozenset(";\t\n\v\f\x85\u2028\u2029")
+_FORMULA = re.compile(r"""(?<![;\s"'\u200b\ufeff\x00])[;\s"'\u200b\ufeff\x00]*+(?=[=+\-@＝＋－＠﹦﹢﹣﹫−])""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,13 @@ def harmless(value: object) -> object:
     if not isinstance(value, str):
         return value
     # a lone carriage return would end a row
-    return _FORMULA.sub(r"\g<0>'", value.replace("\r\n", "\n").replace("\r", "\n"))
+    return _FORMULA.sub(_led, value.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _led(found: re.Match[str]) -> str:
+    """What stands before a sign, with an apostrophe where a cell may begin in it."""
+    begins = found.start() == 0 or not _SEPARATORS.isdisjoint(found[0])
+    return f"{found[0]}'" if begins else found[0]
 
 
 def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -28,7 +28,7 @@ from eft_core.experiments.study import (
     told,
 )
 from eft_core.experiments.tokens import facts_of
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.graders import AtlasGrader
 from eft_core.intervals import Estimate, difference, ratio
 from eft_core.policy import Member, Policy

@@ -19,7 +19,7 @@ from eft_core.experiments.study import (
     labels_of,
     pair_of,
 )
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.intervals import Estimate, difference
 from eft_core.policy import interpolate
 

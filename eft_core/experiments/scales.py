@@ -22,7 +22,7 @@ from eft_core.experiments.study import (
     labels_of,
     told,
 )
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.graders import AtlasGrader
 from eft_core.intervals import Estimate, closed, difference
 from eft_core.policy import Member, plain, up_scale

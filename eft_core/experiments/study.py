@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.graders import Grader
 from eft_core.intervals import Estimate, Scores, mean
 from eft_core.items import Item

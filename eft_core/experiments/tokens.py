@@ -24,7 +24,7 @@ from eft_core.experiments.study import (
     pair_of,
     told,
 )
-from eft_core.families import Family
+from eft_core.family import Family
 from eft_core.graders import AtlasGrader
 from eft_core.intervals import Estimate, ratio
 from eft_core.policy import up_scale

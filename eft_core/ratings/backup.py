@@ -13,11 +13,13 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from eft_core.durable import sync, write_whole
 from eft_core.ratings.rows import BY_NAME, json_line
 from eft_core.schema import now
 from eft_core.storage import Line, plain
@@ -52,6 +54,7 @@ class Folder:
         self.folder = folder
         self._lock = nullcontext() if lock is None else lock
         self._file = _new_file(folder)
+        self._latest: datetime | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -59,9 +62,9 @@ class Folder:
 
     def append(self, lines: Sequence[Line]) -> None:
         """Add lines; they are on the disk when this returns. OSError if they may not be: call again with the same."""
-        at = now().isoformat()
-        text = "".join(json_line({"at": at, "table": name, "row": plain(row)}) for name, row in lines)
         with self._alone():
+            at = self._moment().isoformat()
+            text = "".join(json_line({"at": at, "table": name, "row": plain(row)}) for name, row in lines)
             try:
                 _add(self._file, text)
             except OSError:
@@ -75,9 +78,20 @@ class Folder:
         is damaged, OSError if they cannot be read."""
         with self._alone():
             entries = self._clean()
+            times = [datetime.fromisoformat(entry.at) for entry in entries]
+            self._latest = max(times + ([self._latest] if self._latest else []), default=None)
         forgotten = frozenset(entry.row["annotator"] for entry in entries if entry.table == FORGET)
         rows = sorted((entry for entry in entries if entry.table != FORGET), key=lambda entry: entry.at)
         return Kept(tuple(rows), forgotten)
+
+    def _moment(self) -> datetime:
+        """Now, or just after the latest line that is known: a clock that was put back must not make what is newer look
+        older."""
+        at = now()
+        if self._latest is not None and at <= self._latest:
+            at = self._latest + timedelta(microseconds=1)
+        self._latest = at
+        return at
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -103,7 +117,7 @@ class Folder:
         for file, lines in files.items():
             stay = [(entry, line) for entry, line in lines if not _is_of(entry, annotators, items)]
             if len(stay) < len(lines):
-                _replace(file, b"".join(line for _, line in stay))
+                write_whole(file, b"".join(line for _, line in stay))
             kept += (entry for entry, _ in stay)
         return kept
 
@@ -138,6 +152,7 @@ def _entry(line: bytes, where: str) -> Entry:
         entry = Entry(**json.loads(line))
         wanted = ("annotator", "items") if entry.table == FORGET else ("id",)
         whole = (entry.table == FORGET or entry.table in BY_NAME) and all(name in entry.row for name in wanted)
+        whole = whole and datetime.fromisoformat(entry.at).tzinfo is not None
     except (ValueError, TypeError, RecursionError):
         whole = False
     if not whole:
@@ -156,24 +171,4 @@ def _add(file: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     if is_new:
-        _sync(file.parent)
-
-
-def _replace(file: Path, content: bytes) -> None:
-    """In one step: a reader finds the old file or the new one."""
-    part = file.with_suffix(".part")
-    with part.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)
-    _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    """The names in a folder, durable too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(file.parent)

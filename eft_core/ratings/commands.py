@@ -1,4 +1,4 @@
-"""The command line's judgements: `export` them as a file, `import` an export of everything, list `campaigns`.
+"""The command line's judgements: `export` and `import` them, list `campaigns`, `backup` the database, `restore` it.
 
     python -m eft_core export --form preference --conversational --out preferences.jsonl
 
@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from eft_core.config import Settings
 from eft_core.ratings.forms import FORMS, Wishes
+from eft_core.settings import Settings
 
 
 def add_commands(commands: Any) -> None:
@@ -38,6 +38,13 @@ def add_commands(commands: Any) -> None:
     listing = commands.add_parser("campaigns", help="list campaigns and how far they are")
     listing.set_defaults(run=run, does=_campaigns)
     listing.add_argument("--json", action="store_true", help="print a JSON list")
+    backing = commands.add_parser("backup", help="copy the database of judgements, while servers go on")
+    backing.set_defaults(run=run, does=_backup)
+    backing.add_argument("destination", metavar="DESTINATION", type=Path, help="a new file, or a folder")
+    restoring = commands.add_parser("restore", help="put a copy in the place of the database")
+    restoring.set_defaults(run=run, does=_restore)
+    restoring.add_argument("source", metavar="SOURCE", type=Path, help="of python -m eft_core backup")
+    restoring.add_argument("--replace", action="store_true", help="also where there is a database")
 
 
 def run(options: argparse.Namespace, settings: Settings) -> None:
@@ -96,3 +103,20 @@ def _campaigns(options: argparse.Namespace, settings: Settings) -> None:
         print(f"{each.id}  {each.state:<7}  {judgements}  {each.annotators} raters  {each.title!r}")
     if not found:
         print("no campaigns yet: make one on the page Organise.", file=sys.stderr)
+
+
+def _backup(options: argparse.Namespace, settings: Settings) -> None:
+    from eft_core.ratings.copies import back_up
+
+    file, counts = back_up(settings, options.destination)
+    print(f"{sum(counts.values()):,} rows, {counts['ratings']:,} of them judgements, are in {file}.", file=sys.stderr)
+
+
+def _restore(options: argparse.Namespace, settings: Settings) -> None:
+    from eft_core.ratings.copies import bring_back
+
+    kept, counts = bring_back(settings, options.source, options.replace)
+    told = f"{sum(counts.values()):,} rows, {counts['ratings']:,} of them judgements, are back"
+    aside = f"; what was there is {kept}" if kept else ""
+    more = "; what EFT_BACKUP has besides comes in when the server starts" if settings.backup else ""
+    print(f"{told}{aside}{more}.", file=sys.stderr)

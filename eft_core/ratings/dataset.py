@@ -5,8 +5,10 @@ Hub at the next push, or when the process ends in an orderly way. Only the newes
 deleted is gone from its history too.
 """
 
+import logging
 import shutil
 import tempfile
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import httpx
 from eft_core.ratings.backup import PATTERN, Folder
 from eft_core.storage import Unavailable
 
+log = logging.getLogger(__name__)
 _MINUTES = 5  # the least that the guide advises
 
 
@@ -46,6 +49,20 @@ class Dataset(Folder):
                 "write it, or try again in a moment."
             ) from error
         super().__init__(folder, self.scheduler.lock)  # it lists the files under this lock
+
+    def push(self) -> "Future[Any]":
+        """Push now, in the scheduler's own thread."""
+        pushing: Future[Any] = self.scheduler.trigger()
+        return pushing
+
+    def pushed(self, seconds: float) -> bool:
+        """Push now; whether that ended well within so many seconds."""
+        try:
+            self.push().result(seconds)
+        except (OSError, httpx.HTTPError, TimeoutError) as error:
+            log.warning("the data set could not be pushed (%s)", type(error).__name__)
+            return False
+        return True
 
 
 def _fetch(name: str, folder: Path, api: Any) -> None:

@@ -24,6 +24,7 @@ from eft_core.ratings.tasks import (
     comparison_of,
     kept_of,
     last_of,
+    moment_of,
     pending_of,
     place_of,
     standing_of,
@@ -185,10 +186,10 @@ class Desk:
             row = laid_out(writer, annotator, shown)
             return None if row is None else task_of(writer.connection, row, row.number)
 
-    def open_free(self, family: str) -> str:
-        """The campaign of a family's free comparisons, made when it is first asked for."""
+    def open_free(self, family: str, title: str = "") -> str:
+        """The campaign of a family's free comparisons, made when it is first asked for; `title` is the family's."""
         with self.storage.writing() as writer:
-            return opened(writer, family)
+            return opened(writer, family, title)
 
 
 def _check_turn(connection: Connection, study: Study, annotator: Row, row: Row) -> None:
@@ -224,6 +225,7 @@ def _write(
         comment=said.comment if said else "",
         seconds=said and said.seconds,
         software=SOFTWARE,
+        created=moment_of(writer.connection, annotator),
     )
     kept = kept_of(writer.connection, annotator, client_key)
     assert kept is not None, "it was written in this transaction"

@@ -45,10 +45,11 @@ class Shown:
     answers: tuple[Said, ...]
 
 
-def opened(writer: Writer, family: str) -> str:
-    """The campaign of a family's free comparisons."""
+def opened(writer: Writer, family: str, title: str = "") -> str:
+    """The campaign of a family's free comparisons; it bears the family's `title`, for every family has its own."""
     campaign = free_campaign(family)
-    about = {"id": campaign, "title": "Free comparisons", "family": family, "plan": {"free": True}, "state": "running"}
+    named = f"Free comparisons, {title or family}"
+    about = {"id": campaign, "title": named, "family": family, "plan": {"free": True}, "state": "running"}
     writer.insert_all(campaigns, [about])
     return campaign
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
 
-from eft_core.config import Settings
 from eft_core.ratings.backup import Folder
 from eft_core.ratings.dataset import Dataset
 from eft_core.ratings.rows import order, references
 from eft_core.schema import TABLES, annotators
+from eft_core.settings import Settings
 from eft_core.storage import Line, Storage, Unavailable, Writer, from_plain
 
 _HUB = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)/?")

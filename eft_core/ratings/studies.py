@@ -108,13 +108,17 @@ def annotator_by_login(connection: Connection, login: str) -> Any | None:
     return connection.execute(select(annotators).where(annotators.c.login == login)).first()
 
 
+class UnknownCode(ValueError):
+    """A code that no annotator has: mistyped, or guessed."""
+
+
 def annotator_by_code(connection: Connection, code: Any) -> Any:
     """ValueError if no annotator has this code."""
     if not code:
         raise ValueError("you have no code yet: press Start, or enter your code.")
     row = connection.execute(select(annotators).where(annotators.c.code_digest == digest_of(code))).first()
     if row is None:
-        raise ValueError("this code is not known here: check it, or press Start for a new one.")
+        raise UnknownCode("this code is not known here: check it, or press Start for a new one.")
     return row
 
 

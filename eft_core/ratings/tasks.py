@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, func, select
@@ -10,7 +11,7 @@ from eft_core.ratings.judgement import Judgement
 from eft_core.ratings.latest import LATEST, STANDS
 from eft_core.ratings.lots import total_of
 from eft_core.ratings.studies import Study
-from eft_core.schema import comparisons, generations, items, ratings
+from eft_core.schema import comparisons, generations, items, now, ratings
 
 Row = Any  # a row of a result, by column
 
@@ -121,3 +122,9 @@ def last_of(connection: Connection, comparison: str) -> Row | None:
 def kept_of(connection: Connection, annotator: Row, client_key: str) -> Row | None:
     query = select(ratings).where(ratings.c.annotator == annotator.id, ratings.c.client_key == client_key)
     return connection.execute(query).first()
+
+
+def moment_of(connection: Connection, annotator: Row) -> datetime:
+    """Now, or just after the annotator's latest row: undo takes the latest back, also when the clock was put back."""
+    latest = connection.scalar(select(func.max(ratings.c.created)).where(ratings.c.annotator == annotator.id))
+    return now() if latest is None else max(now(), latest + timedelta(microseconds=1))

@@ -1,0 +1,182 @@
+"""Rounds of visitors: how many ask at once, how often, until when, and what came of it.
+
+Before the clock runs, every comparison of the mix is asked once alone, which gives the right texts, and then all
+visitors ask once, so that memory is what a crowd needs. A round ends when its requests are answered; after its
+seconds nobody asks again.
+"""
+
+import asyncio
+import math
+import sys
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eft_core.loadtest import wire
+from eft_core.loadtest.mix import Ask
+from eft_core.loadtest.server import Server
+from eft_core.loadtest.visitor import Reply, Texts, Visitor
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is asked. `requests` a visitor; `least` of a round in all, so that one visitor asks more often;
+    `seconds` of a round after which nobody asks again, and of the whole, after which answers are cut off."""
+
+    visitors: tuple[int, ...]
+    requests: int
+    least: int
+    seconds: float
+    whole: float
+
+    def each(self, visitors: int) -> int:
+        """Requests of every visitor of a round."""
+        return max(self.requests, math.ceil(self.least / visitors))
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One number of visitors. `cut`: requests that the end of the whole cut off; `wrong`: answers with another text
+    than alone; `client_cores` and `server_cores`: how many cores computed for this side on average."""
+
+    visitors: int
+    replies: tuple[Reply, ...]
+    seconds: float
+    wrong: int
+    cut: int
+    server_cores: float
+    client_cores: float
+    memory: int
+
+    @property
+    def answers(self) -> list[Reply]:
+        return [reply for reply in self.replies if not reply.problem]
+
+    @property
+    def problems(self) -> list[str]:
+        return [reply.problem for reply in self.replies if reply.problem]
+
+    @property
+    def refusals(self) -> int:
+        """How often a visitor was asked to come again."""
+        return sum(reply.refusals for reply in self.replies)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of all visitors together, from the first request to the last answer."""
+        return sum(reply.tokens for reply in self.answers) / self.seconds
+
+    def first(self, share: float) -> float | None:
+        """The quantile of seconds to the first token."""
+        return quantile([reply.first for reply in self.answers if reply.first is not None], share)
+
+    def latency(self, share: float) -> float | None:
+        """The quantile of seconds to the end of the answer."""
+        return quantile([reply.seconds for reply in self.answers], share)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """All rounds, and the bytes of the server before them (after warming up) and after."""
+
+    asks: tuple[Ask, ...]
+    rounds: tuple[Round, ...]
+    before: int
+    after: int
+
+    @property
+    def growth(self) -> float:
+        """By which share memory grew."""
+        return self.after / self.before - 1
+
+    @property
+    def requests(self) -> int:
+        """Answered between the two readings of memory."""
+        return sum(len(each.answers) for each in self.rounds)
+
+    def at(self, visitors: int) -> Round | None:
+        """The round of so many visitors, if there was one that answered."""
+        return next((each for each in self.rounds if each.visitors == visitors and each.answers), None)
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that is not below `share` of them; None of nothing."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else None
+
+
+async def loaded(server: Server, asks: tuple[Ask, ...], scale: Scale) -> Load:
+    """All rounds on one server. ValueError if it does not answer even one visitor."""
+    end = time.monotonic() + scale.whole
+    async with wire.client(server.address) as http:
+        right = await alone(Visitor(http), asks)
+        crowd = [Visitor(http) for _ in range(max(scale.visitors))]
+        _say(f"warming up: {len(crowd)} at once")
+        first = [visitor.visit(turned(asks, place)[:1], lambda: False) for place, visitor in enumerate(crowd)]
+        await _until(end, first)
+        before = server.memory
+        rounds: list[Round] = []
+        for count in scale.visitors:
+            if rounds and time.monotonic() > end:
+                break
+            _say(f"{count} visitor{'s' if count > 1 else ''}")
+            visitors = [Visitor(http, visitor.session) for visitor in crowd[:count]]
+            rounds.append(await _round(server, visitors, asks, right, scale, end))
+    return Load(asks, tuple(rounds), before, server.memory)
+
+
+async def alone(visitor: Visitor, asks: Sequence[Ask]) -> dict[Ask, Texts]:
+    """The right texts: each asked once, one after the other. ValueError if that fails."""
+    _say(f"asking {len(asks)} comparisons one by one")
+    right: dict[Ask, Texts] = {}
+    for ask in asks:
+        reply = await visitor.ask(ask)
+        if reply.problem:
+            raise ValueError(f"the server does not answer a single visitor: {reply.problem}")
+        right[ask] = reply.texts
+    return right
+
+
+async def _round(
+    server: Server, visitors: list[Visitor], asks: tuple[Ask, ...], right: Mapping[Ask, Texts], scale: Scale, end: float
+) -> Round:
+    each, stop = scale.each(len(visitors)), time.monotonic() + scale.seconds
+    began, theirs, ours = time.perf_counter(), server.cpu_seconds, time.process_time()
+    # Each begins elsewhere in the mix: at any time they ask different things.
+    plans = [(turned(asks, place) * math.ceil(each / len(asks)))[:each] for place in range(len(visitors))]
+    pairs = zip(visitors, plans, strict=True)
+    cut = await _until(end, [visitor.visit(plan, lambda: time.monotonic() < stop) for visitor, plan in pairs])
+    seconds = time.perf_counter() - began
+    replies = tuple(reply for visitor in visitors for reply in visitor.replies)
+    return Round(
+        visitors=len(visitors),
+        replies=replies,
+        seconds=seconds,
+        wrong=sum(not reply.problem and reply.texts != right[reply.ask] for reply in replies),
+        cut=cut,
+        server_cores=(server.cpu_seconds - theirs) / seconds,
+        client_cores=(time.process_time() - ours) / seconds,
+        memory=server.memory,
+    )
+
+
+def turned(asks: tuple[Ask, ...], place: int) -> tuple[Ask, ...]:
+    """The mix from another place on."""
+    start = place % len(asks)
+    return asks[start:] + asks[:start]
+
+
+async def _until(end: float, visits: Sequence[Coroutine[Any, Any, None]]) -> int:
+    """Visits at once; those that `end` (time.monotonic) meets are cut off: how many."""
+    tasks = [asyncio.ensure_future(visit) for visit in visits]
+    done, late = await asyncio.wait(tasks, timeout=max(0.0, end - time.monotonic()))
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    for task in done:
+        task.result()
+    return len(late)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

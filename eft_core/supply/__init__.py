@@ -1,0 +1,1 @@
+"""What EFT Lab is deployed with: locked packages, advisories against them, their licences."""
