@@ -86,8 +86,14 @@ class Share:
         self._rows = {first + place: row for place, row in enumerate(entry.rows)}  # those that have not ended
         self._ids: dict[int, list[int]] = {row: [] for row in self._rows}
         self._inbox: list[Drawn] = []
-        self._apart = False
+        self._ended = self._apart = False
         self._failed: Exception | None = None
+
+    @property
+    def pressing(self) -> bool:
+        """Whether `drawn` must be asked soon: a row ended, records wait, the batch is gone. Tokens alone may wait."""
+        gone = not self._rows or self._apart or self._failed is not None
+        return gone or self._ended or bool(self.recorder and self.recorder.full)
 
     def reading(self) -> Generator[None, None, None]:
         """Read the prompts, giving way after every piece; then the rows run."""
@@ -101,7 +107,7 @@ class Share:
             if self._apart:
                 self._apart = False
                 yield from ([] for _ in self.reading())
-            drawn, self._inbox = self._inbox, []
+            drawn, self._inbox, self._ended = self._inbox, [], False
             yield drawn
 
     def met(self, row: int, token: int) -> bool:
@@ -115,6 +121,7 @@ class Share:
         for each in drawn:
             self._ids[each.row].append(each.token)
             if each.reason:
+                self._ended = True
                 del self._rows[each.row]
         self._inbox += drawn
 
@@ -161,9 +168,13 @@ class Crowd:
         """Bytes of keys and values on a device."""
         return sum(loop.size(device) for loop in self._loops.values())
 
-    def runs(self, owner: Hashable) -> bool:
-        """Whether this owner's rows are in a running batch, or just ended there."""
-        return owner in self._running
+    def share(self, owner: Hashable) -> Share | None:
+        """This owner's rows in a running batch, or that just ended there; None if there are none."""
+        return self._running.get(owner)
+
+    def batched(self, key: Hashable) -> bool:
+        """Whether a batch of this key runs."""
+        return key in self._loops
 
     def enter(self, entry: Entry) -> Share:
         """Rows that are about to join; `leave` takes them away."""

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 PULSE = 0.1
 # Tokens of a request are handed over together, this often: waking a reader takes a part of a small model's step.
 _HANDED, _SLOWLY = 0.04, 0.25  # the second where many are to be woken
+# The most steps' time that whoever has answers to read waits for those who have none yet, where these are many.
+_PATIENT = 4.0
 # Seconds that the thread waits for work before it ends; the next request starts it again.
 _IDLE = 5.0
 
@@ -45,7 +48,6 @@ class Engine:
         self._running: list[Ticket] = []
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
-        self._next = 0  # whose preparation is next
         self._restarts = 0
         self.crowd = Crowd()
 
@@ -158,13 +160,15 @@ class Engine:
         spent = self._clock() - began
         preparing = []
         for ticket in running:
+            share = self.crowd.share(ticket)
             if ticket.left:
                 self._end(ticket)
-            elif self.crowd.runs(ticket):
-                self._advance(ticket)
-            else:
+            elif share is None:
                 preparing.append(ticket)
-        self._prepare(preparing, spent if len(preparing) < len(running) else None)
+            elif share.pressing or self._due(ticket):
+                self._advance(ticket)
+        others = len(running) - len(preparing)
+        self._prepare(preparing, spent * min(_PATIENT, max(1.0, len(preparing) / others)) if others else None)
         return True
 
     def _admit(self) -> None:
@@ -180,13 +184,18 @@ class Engine:
                 self._running.append(self._waiting.pop(0))
 
     def _prepare(self, tickets: Sequence[Ticket], limit: float | None) -> None:
-        """Pieces of those who load and read, in turn: one each, or for about as long as a step of those who run."""
-        began = self._clock()
-        for number in range(len(tickets)):
-            self._advance(tickets[(self._next + number) % len(tickets)])
-            if limit is not None and self._clock() - began > limit:
-                self._next += number + 1
+        """Pieces of those who load and read, in turn: one each, or for about `limit` seconds where others run."""
+        began, turn = self._clock(), deque(sorted(tickets, key=lambda ticket: ticket.served))
+        while turn:
+            ticket = turn.popleft()
+            self._advance(ticket)
+            ticket.served = now = self._clock()
+            if limit is None:
+                continue
+            if now - began > limit:
                 return
+            if not ticket.ended and self.crowd.share(ticket) is None:
+                turn.append(ticket)
 
     def _advance(self, ticket: Ticket) -> None:
         """A piece of a request."""
@@ -197,18 +206,21 @@ class Engine:
         except Exception as error:  # it is for whoever asked
             self._end(ticket, error)
 
+    def _due(self, ticket: Ticket) -> bool:
+        """Whether what was drawn since may be told: for all steps at once, which costs little more than for one."""
+        return self._clock() - ticket.handed >= min(_SLOWLY, max(_HANDED, 0.01 * len(self._running)))
+
     def _tell(self, ticket: Ticket, events: list[Said]) -> None:
         ticket.held += events
-        now = self._clock()
         often = all(isinstance(event, TokensDrawn | TokensRecorded) for event in events)
-        if not ticket.held or (often and now - ticket.handed < min(_SLOWLY, max(_HANDED, 0.01 * len(self._running)))):
+        if not ticket.held or (often and not self._due(ticket)):
             return
         with self._lock:
             ticket.told += ticket.held
             ticket.changed.notify()
         ticket.held = []
         # The first tokens are never late.
-        ticket.handed = 0.0 if any(isinstance(event, Started) for event in events) else now
+        ticket.handed = 0.0 if any(isinstance(event, Started) for event in events) else self._clock()
 
     def _end(self, ticket: Ticket, error: BaseException | None = None) -> None:
         try:

@@ -6,6 +6,7 @@ Each script is a generator that gives way after every bounded piece of work and 
 import time
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import torch
 
@@ -13,7 +14,7 @@ from eft_core.autoregressive import Stepper, decode
 from eft_core.crowd import Entry, Loop
 from eft_core.draft_length import Pace
 from eft_core.engine import Engine
-from eft_core.events import Done, Gain, Inspected, Loading, Reading, Started, Timing, Working
+from eft_core.events import Done, Drafting, Gain, Inspected, Loading, Reading, Started, Timing, Working
 from eft_core.exhausted import advice, is_out_of_memory
 from eft_core.job import Inspection, Job, Needs
 from eft_core.memory import MemoryPlan
@@ -39,6 +40,7 @@ class Scripts:
 
     def __init__(self, models: Models, engine: Engine, pace: Pace) -> None:
         self.models, self._engine, self._pace = models, engine, pace
+        self._plainly: Hashable = (self,)  # the key of plain decoding's batch
 
     def guarded(self, script: Told) -> Told:
         """A script whose want of memory is told as such, and what it held is freed."""
@@ -123,7 +125,9 @@ class Scripts:
     ) -> Told:
         """Decode with whoever else does, and tell what is drawn."""
         started, transcripts = time.perf_counter(), self._transcripts(job, given)
-        share = self._engine.crowd.enter(self._entry(job, models, _stopping(transcripts), owner))
+        entry = self._entry(job, models, _stopping(transcripts), owner)
+        share = self._engine.crowd.enter(entry)
+        undrafted = _undrafted(job) if job.speculation is not None and entry.key == self._plainly else {}
         narrator = Narrator(transcripts, share.recorder, share.first)
         try:
             for _ in share.reading():
@@ -132,6 +136,10 @@ class Scripts:
             yield [start, *narrator.opening(given)]
             began = time.perf_counter()
             for drawn in share.drawn():
+                if undrafted:
+                    drawn = [
+                        replace(each, drafting=each.reason and undrafted[each.row - share.first]) for each in drawn
+                    ]
                 yield list(narrator.told(drawn, time.perf_counter() - began)) if drawn else []
             seconds = time.perf_counter() - began
         finally:
@@ -146,9 +154,14 @@ class Scripts:
     def _entry(
         self, job: Job, models: dict[Member, Model], stopped: Callable[[int, int], bool], owner: Hashable
     ) -> Entry:
-        """The job's rows, for the batch that they may run in: plain decoding, or one way to speculate."""
+        """The job's rows, for the batch that they may run in: plain decoding, or one way to speculate.
+
+        What adapts joins others' plain rows: their step costs little more with its rows, and its own cycles would hold
+        them up."""
         ends, how, pace = self.models.vocabulary.end_ids, job.speculation, self._pace
-        key = (self, how and (how.rule, how.length))
+        if how is not None and how.length is None and not how.timed and self._engine.crowd.batched(self._plainly):
+            how = None
+        key = self._plainly if how is None else (self, how.rule, how.length)
 
         def make(met: Callable[[int, int], bool]) -> Loop:
             return Stepper(ends, met) if how is None else Speculating(ends, how, pace, met)
@@ -165,6 +178,12 @@ class Scripts:
 def _stopping(transcripts: Sequence[Transcript]) -> Callable[[int, int], bool]:
     """Adds a token's text to its row, and says whether a stop string was met."""
     return lambda row, token: transcripts[row].push(token)
+
+
+def _undrafted(job: Job) -> dict[int, Drafting]:
+    """What is told of rows that might have drafted, and did not."""
+    pairs = enumerate(zip(job.rows, job.drafters, strict=True))
+    return {row: Drafting("" if draft == each.policy else draft.formula()) for row, (each, draft) in pairs}
 
 
 def _read_through(

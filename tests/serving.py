@@ -74,7 +74,8 @@ def odd(session: Any) -> Any:
                 for event in stream:
                     if slow and isinstance(event, Started):  # as slow for all others
                         next(stack.enter_context(closing(occupied(len(request.rows)))))
-                    time.sleep(PAUSE if slow else 0.002)
+                    tokens = len(event.token_ids) if isinstance(event, TokensDrawn) else 1
+                    time.sleep(tokens * (PAUSE if slow else 0.002))
                     if "[broken]" in prompt:
                         raise RuntimeError("the details are for the log")
                     yield hostile(event, text) if (text := hostile_of(prompt)) else event
@@ -95,7 +96,7 @@ def odd(session: Any) -> Any:
 
     def hostile(event: Event, text: str) -> Event:
         if isinstance(event, TokensDrawn):
-            return replace(event, text=text)
+            return replace(event, text=text * len(event.token_ids))
         if isinstance(event, RowFinished):
             answer = replace(event.answer, text=text * len(event.answer.token_ids), message=text)
             return replace(event, tail="", answer=answer)

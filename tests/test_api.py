@@ -90,7 +90,7 @@ def test_compare_hands_out_records_when_asked(client: Client, session: Any) -> N
 
 
 def test_the_default_columns_stream_and_are_the_session_s_own_answers(client: Client, session: Any) -> None:
-    job = client.submit(prompt=PROMPT, max_new_tokens=40, api_name="/compare")
+    job = client.submit(prompt=PROMPT, max_new_tokens=90, api_name="/compare")
     updates = list(job)
     columns = default_columns(session.family)
     last = updates[-1]
@@ -101,7 +101,7 @@ def test_the_default_columns_stream_and_are_the_session_s_own_answers(client: Cl
     growing = [update["columns"][0]["tokens"] for update in updates]
     assert growing == sorted(growing)
     assert len(set(growing)) > 2
-    request = Request.compare(PROMPT, tuple(policy for _, policy in columns), limits=Limits(40))
+    request = Request.compare(PROMPT, tuple(policy for _, policy in columns), limits=Limits(90))
     for column, answer in zip(last["columns"], session.ask(request), strict=True):
         assert column["text"] == answer.text
         assert column["tokens"] == len(answer.token_ids)

@@ -211,7 +211,11 @@ def test_who_wants_no_records_gets_none_and_the_same_text(session: Session, spec
 
 
 def test_a_long_row_tells_its_records_while_it_runs(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    from itertools import count
+
     from eft_core import narrator
+
+    monkeypatch.setattr(session._engine, "_clock", count().__next__)  # each step is told, however short
 
     def recorded(patience: float) -> int:
         monkeypatch.setattr(narrator, "PATIENCE", patience)
