@@ -176,6 +176,54 @@ def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others(
     assert all((1, 1) in steps for steps in between)
 
 
+def test_short_prompts_are_read_as_long_as_a_step_takes_and_not_one_pass_a_step(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide, passes = Request((Row("What?", up_scale("large", "small")),), Limits(3)), list[int]()
+    session.ask(wide)  # its members are loaded
+    honest = type(session.models.load(Member("large"))).forward
+
+    def watched(model: Any, ids: Any, *rest: Any, **named: Any) -> Any:
+        passes.append(ids.shape[1])
+        return honest(model, ids, *rest, **named)
+
+    first = session.stream(Request((Row("Hi", plain("large")),), Limits(130)))
+    while not isinstance(next(first), TokensDrawn):
+        pass
+    # A step takes ten times what a pass over a prompt does, as in a crowd.
+    monkeypatch.setattr(session._engine, "_clock", lambda: sum(10.0 if tokens == 1 else 1.0 for tokens in list(passes)))
+    monkeypatch.setattr(type(session.models.load(Member("large"))), "forward", watched)
+    with closing(first), closing(session.stream(wide)) as second:
+        while not isinstance(next(second), Started):
+            pass
+    reading = [place for place, tokens in enumerate(passes) if tokens > 1]
+    assert reading == list(range(reading[0], reading[0] + 3))  # three members, one after the other
+
+
+def test_what_adapts_joins_the_plain_rows_of_others_and_says_that_nothing_was_drafted(session: Any) -> None:
+    adaptive = Request((Row("Hi", up_scale("large", "small")),), Limits(20), Speculation(None))
+    fixed = replace(adaptive, speculation=Speculation(3))
+    (alone,) = session.ask(adaptive)
+    assert alone.drafting is not None
+    with closing(session.stream(Request((Row("a", plain("large")),), Limits(130)))) as first:
+        while not isinstance(next(first), TokensDrawn):
+            pass
+        with closing(session.stream(adaptive)) as second:
+            events = list(second)
+        assert isinstance(events[-1], Done)
+        (answer,) = events[-1].answers
+        (drafted,) = session.ask(fixed)  # a length that was asked for is kept to
+    assert (answer.token_ids, answer.text, answer.reason) == (alone.token_ids, alone.text, alone.reason)
+    assert answer.drafting is not None
+    assert answer.drafting.drafter  # it had one, which had nothing to do
+    assert answer.drafting.drafted == 0
+    assert answer.drafting.acceptance is None
+    assert events[-1].gain is not None
+    assert drafted.drafting is not None
+    assert drafted.drafting.drafted > 0
+    assert drafted.token_ids == alone.token_ids
+
+
 def test_what_does_not_fit_waits_for_rows(families_file: str) -> None:
     session = Session(Settings(families_file=families_file, device="cpu", threads=1, rows=3), "llama")
     wide = Request.compare("Hi", [plain("small"), plain("large")], Sampling(1.0), Limits(20))
