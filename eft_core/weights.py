@@ -1,7 +1,7 @@
 """Networks in memory: each once, whoever uses it, and the least recently used first to go when room is needed.
 
 One store serves all families of a process, so that visitors of different families share the machine and its budget.
-Only the request whose turn it is changes it (`turns`).
+Only the engine's thread changes it.
 """
 
 from collections import OrderedDict
