@@ -20,11 +20,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.gate import oauth_on
 from components.shield_headers import security_headers
-from components.shield_rules import UPLOAD, WRONG_FILE, Refusal, inner, is_foreign, is_work, most, refusal, too_large
+from components.shield_rules import (
+    UPLOAD,
+    WRONG_FILE,
+    Refusal,
+    has_body,
+    inner,
+    is_foreign,
+    is_work,
+    most,
+    refusal,
+    too_large,
+)
 from components.shield_uploads import Budget, Names
 from eft_core.settings import Settings
-
-_UNREAD = (403, 413, 415, 429)  # answers that do not wait for the whole body
 
 
 class Shield:
@@ -51,7 +60,7 @@ class Shield:
         path = scope["path"]
         path = path.removeprefix(self._root) if path.startswith(f"{self._root}/") else path
         headers = Headers(scope=scope)
-        exchange = _Exchange(send, self._dressing(is_foreign(headers)))
+        exchange = _Exchange(send, self._dressing(is_foreign(headers)), has_body(headers))
         said = refusal(scope["method"], path, scope["query_string"], headers, self._signing_in)
         if said := said or self._too_much(path):
             await exchange.refuse(said)
@@ -92,6 +101,7 @@ class Shield:
             message = await receive()
             if message["type"] == "http.disconnect" and uploads and not exchange.begun:
                 raise MultiPartException("The upload ended early.")  # gradio then removes what it has of the file
+            exchange.unread = message.get("more_body", False)
             body = message.get("body", b"")
             size += len(body)
             if size > bound:
@@ -116,12 +126,13 @@ class Shield:
 
 
 class _Exchange:
-    """One answer on its way: the app's, or in its stead a refusal."""
+    """One answer on its way: the app's, or in its stead a refusal. `unread`: the request's body goes on."""
 
-    def __init__(self, send: Send, dress: Callable[[Message], None]) -> None:
+    def __init__(self, send: Send, dress: Callable[[Message], None], unread: bool) -> None:
         self._send, self._dress = send, dress
         self._refusal: Refusal | None = None
         self._refused = False
+        self.unread = unread
         self.begun = False
 
     def interrupt(self, refusal: Refusal, uploads: bool) -> Exception:
@@ -143,11 +154,7 @@ class _Exchange:
         """Answer with a sentence, in the words of gradio's front end."""
         body = json.dumps({"detail": refusal.sentence, "error": refusal.sentence}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        if refusal.status in _UNREAD:  # or the server would go on to read it
-            headers.append((b"connection", b"close"))
-        start: Message = {"type": "http.response.start", "status": refusal.status, "headers": headers}
-        self._dress(start)
-        await self._send(start)
+        await self._begin({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
     async def send(self, message: Message) -> None:
@@ -156,8 +163,15 @@ class _Exchange:
             return
         if message["type"] == "http.response.start":
             self.begun = True
-            self._dress(message)
-        await self._send(message)
+            await self._begin(message)
+        else:
+            await self._send(message)
+
+    async def _begin(self, start: Message) -> None:
+        self._dress(start)
+        if self.unread:  # whoever answered (gradio, too, refuses files): the server would read on, however much comes
+            start["headers"] = [*start["headers"], (b"connection", b"close")]
+        await self._send(start)
 
 
 class Shielded(App):

@@ -93,6 +93,11 @@ def is_foreign(headers: Mapping[str, str]) -> bool:
     return _place(origin) not in {headers.get("host", "").lower(), forwarded.lower()} - {""}
 
 
+def has_body(headers: Mapping[str, str]) -> bool:
+    """Whether anything follows a request's head (RFC 9112, 6)."""
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
+
+
 def inner(path: str) -> str:
     """An address without the family whose page it belongs to."""
     return _FAMILY.sub("", path, count=1)

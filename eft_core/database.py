@@ -50,7 +50,7 @@ class Unavailable(Exception):
 
 
 def engine_of(url: str) -> Engine:
-    """The engine of an address. ValueError if it is none of ours, or if its driver is missing."""
+    """The engine of an address. ValueError if it is none of ours, has options of no use, or its driver is missing."""
     try:
         address = make_url(url)
     except (exc.ArgumentError, ValueError):  # its text, and so a traceback, may repeat a part of the address
@@ -62,11 +62,18 @@ def engine_of(url: str) -> Engine:
             "EFT_DATABASE_URL has its password in a wrong place: write it as user:password@host, and in it %40 for @."
         )
     if address.get_backend_name() == "sqlite":
+        if address.query:  # unknown ones are ignored, the others break what we set, and no file is called so
+            raise ValueError("EFT_DATABASE_URL has a ?, and options of SQLite are not taken: write sqlite:///file.")
         return _sqlite(url, address.database)
     if address.drivername != "postgresql+psycopg":
         raise ValueError("EFT_DATABASE_URL must begin with postgresql+psycopg:// or sqlite:///.")
     waits = f"-c lock_timeout={PATIENCE}s -c statement_timeout=30s"
     try:
+        if not set(address.query) <= _options():  # it is not told which, for a password with a ? in it ends there, too
+            raise ValueError(
+                "EFT_DATABASE_URL has an option after its ? that PostgreSQL does not know: write those of its "
+                "documentation (libpq), such as sslmode=require, and in a password %3F for ?."
+            )
         return create_engine(
             address,
             pool_pre_ping=True,
@@ -75,6 +82,13 @@ def engine_of(url: str) -> Engine:
         )
     except ImportError as error:
         raise ValueError('PostgreSQL needs psycopg: run `pip install "psycopg[binary]"`.') from error
+
+
+def _options() -> set[str]:
+    """What an address of PostgreSQL may have after its "?". Asked of the driver's library; no server is needed."""
+    from psycopg import pq
+
+    return {each.keyword.decode() for each in pq.Conninfo.get_defaults()}
 
 
 def _sqlite(url: str, file: str | None) -> Engine:

@@ -175,12 +175,17 @@ def page_served(folder: Path, example: Path, **options: Any) -> Iterator[tuple[S
     with closing(Ratings.opened(lab.session())) as ratings:
         other = ("share", "app_kwargs", "max_threads")  # of launch alone, or given below
         made = {name: value for name, value in launch_options(lab.settings).items() if name not in other}
-        page, host = build(lab, ratings, example), FastAPI(openapi_url=None)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that pages of several addresses are not drawn on the server
-            gr.mount_gradio_app(host, page, path="/", app_kwargs=guarded(), **made)
-        app = next(route.app for route in host.routes if isinstance(route, Mount) and isinstance(route.app, App))
-        with closing(Served(app)) as served:
+
+        async def mounted() -> App:
+            """In a loop, for gradio wants one for each of its locks: without one it leaves its own open."""
+            page, host = build(lab, ratings, example), FastAPI(openapi_url=None)
+            with warnings.catch_warnings():
+                # that pages of several addresses are not drawn on the server
+                warnings.simplefilter("ignore", UserWarning)
+                gr.mount_gradio_app(host, page, path="/", app_kwargs=guarded(), **made)
+            return next(route.app for route in host.routes if isinstance(route, Mount) and isinstance(route.app, App))
+
+        with closing(Served(asyncio.run(mounted()))) as served:
             yield served, lab, ratings
 
 

@@ -3,7 +3,8 @@
     python tests/serving.py FAMILIES EXAMPLE
 
 The session is a real one but for prompts that ask for trouble: [slow] takes a pause a token, [hostile] makes every
-model write hostile text, and every token of it, [corpus] a whole corpus of it (`injections`), [broken] fails inside.
+model write hostile text, and every token of it, [corpus] a whole corpus of it (`injections`), with a last line that
+differs from model to model, [broken] fails inside.
 """
 
 import json
@@ -35,7 +36,7 @@ PAUSE = 0.05
 def odd(session: Any) -> Any:
     """`session`, with trouble for the prompts that ask for it."""
     from eft_core.config import Request
-    from eft_core.events import Done, Event, RowFinished, Started, TokensDrawn, Working
+    from eft_core.events import Answer, Done, Event, RowFinished, Started, TokensDrawn, Working
     from eft_core.job import Needs
     from eft_core.tickets import Claim
     from eft_core.token_text import Texts
@@ -96,13 +97,18 @@ def odd(session: Any) -> Any:
 
     def hostile(event: Event, text: str) -> Event:
         if isinstance(event, TokensDrawn):
-            return replace(event, text=text * len(event.token_ids))
+            return replace(event, text=of_row(text, event.row) * len(event.token_ids))
         if isinstance(event, RowFinished):
-            answer = replace(event.answer, text=text * len(event.answer.token_ids), message=text)
-            return replace(event, tail="", answer=answer)
+            return replace(event, tail="", answer=replace(said(event.answer, text, event.row), message=text))
         if isinstance(event, Done):  # what was compared may be judged
-            return replace(event, answers=tuple(replace(each, text=text) for each in event.answers))
+            return replace(event, answers=tuple(said(each, text, row) for row, each in enumerate(event.answers)))
         return event
+
+    def said(answer: Answer, text: str, row: int) -> Answer:
+        return replace(answer, text=of_row(text, row) * len(answer.token_ids))
+
+    def of_row(text: str, row: int) -> str:
+        return f"{text}\n{row}\n"  # nobody is asked to judge equal answers
 
     return Odd()
 

@@ -46,6 +46,7 @@ def test_told_to_end_it_ends_in_good_order(tmp_path: Path) -> None:
         ({"EFT_DATA_DIR": "/proc/nowhere"}, "the folder /proc/nowhere cannot be made"),
         ({"EFT_DATABASE_URL": "mysql://host/name"}, "must begin with postgresql+psycopg://"),
         ({"EFT_DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:9/none"}, "the database cannot be reached"),
+        ({"EFT_DATABASE_URL": "postgresql+psycopg://host/name?nonsense=1"}, "has an option after its ?"),
         ({"EFT_BACKUP": "hf://models/a/b"}, "hf://datasets/"),
     ],
 )

@@ -30,9 +30,7 @@ WISHES = (
     {"form": "csv", "options": ["not_blind"]},
 )
 # What gradio's threads and handlers warn of is a matter of gradio's.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,7 @@ COMPARED = (None, 0, None, None, 0, 8, None, None, None, False, False, "", None)
 MOST_GROWTH = 600_000_000  # bytes over all cases: torch and gradio keep some of what they once had
 PASSWORD = "correct horse battery"
 # What the app's own process would print, gradio's threads would raise here.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
 class Failures(logging.Handler):

@@ -203,6 +203,7 @@ def test_a_backup_that_refuses_the_token_is_told_without_it(tmp_path: Path) -> N
         f"postgresql+psycopg//eft:{DATABASE}@host/ratings",
         f"mysql://eft:{DATABASE}@host/ratings",
         f"postgresql+psycopg://eft:{DATABASE}@127.0.0.1:9/ratings?nonsense=1",
+        f"postgresql+psycopg://eft:x?{DATABASE}=@127.0.0.1:9/ratings",
         f"postgresql+psycopg://eft:{DATABASE}@127.0.0.1:9/ratings",
         f"postgresql+psycopg://eft:{DATABASE}@nowhere.invalid/ratings",
         DATABASE,
@@ -212,7 +213,7 @@ def test_whatever_is_wrong_with_a_databases_address_its_password_is_not_told(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    with pytest.raises(Exception, match=r"EFT_DATABASE_URL|the database|connection option") as caught:
+    with pytest.raises(Exception, match=r"EFT_DATABASE_URL|the database") as caught:
         Storage(url)
     assert told(everything(caught.value) + caplog.text) == []
 

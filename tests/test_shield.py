@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from components.shield import Shield
 from components.shield_headers import content_policy
-from components.shield_rules import MOST_BODY, MOST_FILE, MOST_QUERY, WRONG_FILE, is_foreign, is_open
+from components.shield_rules import MOST_BODY, MOST_FILE, MOST_QUERY, MOST_UPLOAD, WRONG_FILE, is_foreign, is_open
 from components.shield_uploads import MOST_KEPT, Budget, Names
 from eft_core.settings import Settings
 
@@ -393,6 +394,40 @@ def test_gradio_takes_files_and_nothing_remains_of_what_is_refused(client: httpx
         pass  # the server has hung up, and the answer may be lost with what it did not read
     assert len(sent) < 100, "it was not read to its end"
     assert {each for each in file.parent.parent.rglob("*") if each.is_file()} == before
+
+
+PART = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.csv"\r\n\r\n'
+# Who refuses: the bound is gradio's own for the file, then the shield's for the request around it, which is larger.
+ENDLESS = {
+    "a little more than a file": ("/gradio_api/upload", PART + bytes(MOST_FILE + 32 * 1024), b"413"),
+    "more than a request": ("/gradio_api/upload", PART + bytes(MOST_UPLOAD + 1), b"413"),
+    "another kind of file": ("/gradio_api/upload", PART.replace(b".csv", b".html"), b"415"),
+    "nothing there": ("/gradio_api/token", b"{", b"404"),
+    "a long address": ("/gradio_api/queue/join?" + "a" * (MOST_QUERY + 1), b"{", b"414"),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_whoever_goes_on_after_the_answer_is_not_read(address: str, case: str) -> None:
+    """Whoever gave the answer, and in whatever pieces the body came: more than that is not taken from the socket."""
+    path, begins, status = ENDLESS[case]
+    place = httpx.URL(address)
+    with socket.create_connection((place.host, place.port or 80), timeout=60) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: {place.host}\r\nTransfer-Encoding: chunked\r\n"
+        connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode())
+        connection.sendall(b"%x\r\n%b\r\n" % (len(begins), begins))
+        answer = connection.recv(1 << 16)
+        assert answer.split()[1] == status
+        assert b"connection: close" in answer.lower()
+        rest = 100 << 20
+        with pytest.raises(ConnectionError):
+            connection.sendall(b"%x\r\n" % rest + bytes(rest))
+
+
+def test_a_request_that_was_read_or_has_no_body_keeps_its_connection(shield: Shield) -> None:
+    for answer in (asked(shield, "POST", "/gradio_api/queue/join", content=b"{}"), asked(shield, "GET", "/nope")):
+        assert "connection" not in answer.headers
+    assert asked(shield, "POST", "/nope", content=b"{}").headers["connection"] == "close"
 
 
 def functions(client: httpx.Client, target: str) -> dict[str, Any]:

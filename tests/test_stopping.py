@@ -18,6 +18,7 @@ from typing import Any
 import gradio as gr
 import httpx
 import pytest
+from here import seconds_until
 from rating_load import function_of
 from serving import ROOT, address_told
 from sqlalchemy import select
@@ -171,6 +172,8 @@ def test_the_page_says_it_where_the_answer_would_be(session: Any) -> None:
     *_, said = handlers.run(*asked)
     assert json.loads(said.splitlines()[-1])["text"] == NO_MORE[0].upper() + NO_MORE[1:]
     assert dict(handlers.meter.counts().requests) == {("compare", "ended"): 1, ("compare", "refused"): 1}
+    # The session is read by a thread of its own (`batches`), which leaves it a moment after the page was told.
+    seconds_until(lambda: session.queue_length == 0, 10.0)
 
 
 def judge(client: httpx.Client, campaign: str) -> str:

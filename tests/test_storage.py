@@ -14,7 +14,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.exc import IntegrityError
 from studied import rated, studied
 
-from eft_core.database import on_network
+from eft_core.database import engine_of, on_network
 from eft_core.ratings.desk import Desk
 from eft_core.ratings.studies import Who
 from eft_core.schema import TABLES, annotators, campaigns, metadata, ratings
@@ -257,6 +257,26 @@ def test_a_postgresql_that_is_locked_read_only_or_gone_is_said(postgresql_server
 def test_other_addresses_are_refused_with_advice(url: str) -> None:
     with pytest.raises(ValueError, match="postgresql\\+psycopg://"):
         Storage(url)
+
+
+@pytest.mark.parametrize("option", ["nonsense=1", "sslmode=require&nonsense=1", "plugin=nonsense", "autocommit=1"])
+def test_an_option_that_postgresql_does_not_know_is_refused_before_anybody_is_asked(option: str) -> None:
+    with pytest.raises(ValueError, match=r"EFT_DATABASE_URL has an option .* such as sslmode=require, and in a pass"):
+        Storage(f"postgresql+psycopg://nobody@127.0.0.1:9/none?{option}")
+
+
+def test_an_option_that_it_knows_is_taken() -> None:
+    engine = engine_of("postgresql+psycopg://nobody@127.0.0.1:9/none?sslmode=require&application_name=eft")
+    assert engine.url.query == {"sslmode": "require", "application_name": "eft"}
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        Storage(engine.url.render_as_string())
+
+
+@pytest.mark.parametrize("option", ["nonsense=1", "timeout=soon", "mode=ro&uri=true", "plugin=nonsense"])
+def test_a_file_has_no_options(tmp_path: Path, option: str) -> None:
+    with pytest.raises(ValueError, match=r"EFT_DATABASE_URL has a .*: write sqlite:///file"):
+        Storage(f"sqlite:///{tmp_path / 'ratings.sqlite3'}?{option}")
+    assert list(tmp_path.iterdir()) == []
 
 
 class Failing:
