@@ -203,8 +203,8 @@ def _check_call(call: dict[str, Any], kind: str, name: str | None, functions: Ma
         if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
             raise Refused(f"value {place} of the call must be {name}: reload the page.")
         if isinstance(block, gr.File | gr.UploadButton) and value is not None:
-            several = isinstance(value, list) and block.file_count != "single"
-            if not all(isinstance(each, dict) and _names_file(each) for each in (value if several else [value])):
+            files = value if isinstance(value, list) and block.file_count != "single" else [value]
+            if not all(isinstance(each, dict) and _names_file(each) for each in files):
                 raise Refused(f"value {place} of the call is no file that was uploaded: upload it.")
 
 
