@@ -126,7 +126,7 @@ def build(
     return page
 
 
-# Pages whose state is kept, half a megabyte each; gradio keeps ten thousand.
+# Pages whose state is kept (`page_states`); gradio keeps ten thousand.
 SESSIONS = 500
 STYLES = ("palette", "style", "strip", "sweep", "rate", "results", "ratings", "models", "organise")
 

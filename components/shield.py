@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.gate import oauth_on
+from components.page_states import PageStates
 from components.shield_headers import security_headers
 from components.shield_rules import (
     UPLOAD,
@@ -181,6 +182,7 @@ class Shielded(App):
         """`layers` stand within the shield, the outer ones first."""
         # Otherwise as gradio makes it.
         super().__init__(default_response_class=ORJSONResponse, openapi_url=None, middleware=list(layers))
+        self.state_holder = PageStates()
         self._settings = settings
         self.shield: Shield | None = None
 
