@@ -8,6 +8,7 @@ EFT_ROWS and EFT_LIMIT_* what visitors may ask for, and EFT_PROXIES how they are
 Nothing reaches any other host, but for what these name, and the Hub when somebody downloads a checkpoint.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -186,6 +187,9 @@ def main() -> None:
     service = Service(lab, ratings.storage)
     page, pages = serve(lab, ratings, service=service)
     ratings.ahead.start()
+    # What is there from the beginning stays: looking through it for garbage would hold everybody up for half a second.
+    gc.collect()
+    gc.freeze()
     print(f"{beginning}\nEFT Lab: {page.local_url}", flush=True)
     overhear(settings.logging.prompts)
     try:

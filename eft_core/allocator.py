@@ -18,3 +18,9 @@ def one_heap() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all(mallopt(name, value) for name, value in ((_ARENAS, 1), (_MAP_FROM, 32 << 20), (_TRIM_FROM, 128 << 20)))
+
+
+def give_back() -> bool:
+    """Hand to the system what was freed. Takes some milliseconds: for when nothing else is to be done. Whether that
+    could be said."""
+    return platform.libc_ver()[0] == "glibc" and ctypes.CDLL(None).malloc_trim(0) >= 0

@@ -9,10 +9,10 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from typing import Any
 
+from eft_core.allocator import give_back
 from eft_core.crowd import Crowd
 from eft_core.events import Done, Inspected, Queued, Started, TokensDrawn, TokensRecorded, Working
 from eft_core.standing import Standing
@@ -26,6 +26,8 @@ PULSE = 0.1
 _HANDED, _SLOWLY = 0.04, 0.25  # the second where many are to be woken
 # The most steps' time that whoever has answers to read waits for those who have none yet, where these are many.
 _PATIENT = 4.0
+# Pieces that one request reads before others do: a short prompt on every member.
+_PIECES = 8
 # Seconds that the thread waits for work before it ends; the next request starts it again.
 _IDLE = 5.0
 
@@ -128,6 +130,7 @@ class Engine:
         try:
             while self._round():
                 pass
+            give_back()
         except BaseException as error:  # whatever it was: who waits must be told, and the next must be served
             log.critical("the engine failed and starts again", exc_info=error)
             self._restart()
@@ -184,18 +187,19 @@ class Engine:
                 self._running.append(self._waiting.pop(0))
 
     def _prepare(self, tickets: Sequence[Ticket], limit: float | None) -> None:
-        """Pieces of those who load and read, in turn: one each, or for about `limit` seconds where others run."""
-        began, turn = self._clock(), deque(sorted(tickets, key=lambda ticket: ticket.served))
-        while turn:
-            ticket = turn.popleft()
+        """Pieces of those who load and read: one, or for about `limit` seconds where others run.
+
+        First come, first served, so that of many the first need not wait for the last; but whoever has much to read
+        lets others go before after every few pieces."""
+        began, waiting = self._clock(), list(tickets)
+        while waiting:
+            ticket = min(waiting, key=lambda each: each.pieces // _PIECES)
             self._advance(ticket)
-            ticket.served = now = self._clock()
-            if limit is None:
-                continue
-            if now - began > limit:
+            ticket.pieces += 1
+            if limit is None or self._clock() - began > limit:
                 return
-            if not ticket.ended and self.crowd.share(ticket) is None:
-                turn.append(ticket)
+            if ticket.ended or self.crowd.share(ticket) is not None:
+                waiting.remove(ticket)
 
     def _advance(self, ticket: Ticket) -> None:
         """A piece of a request."""

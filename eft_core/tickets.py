@@ -44,7 +44,7 @@ class Ticket:
     ended: bool = False
     left: bool = False
     handed: float = 0.0
-    served: float = 0.0  # when it had its last piece of reading
+    pieces: int = 0  # that it loaded and read
     held: list[Said] = field(default_factory=list)  # told, and not handed over yet
 
 

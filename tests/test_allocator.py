@@ -4,7 +4,10 @@ import platform
 import subprocess
 import sys
 
+import psutil
 import pytest
+
+from eft_core.allocator import give_back
 
 TOLD = """
 import ctypes, sys, threading
@@ -35,3 +38,14 @@ def test_threads_share_one_heap_and_would_not_otherwise() -> None:
 
     assert heaps("one") == 1
     assert heaps("many") > 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is not asked")
+def test_what_was_freed_goes_back_though_something_behind_it_is_kept() -> None:
+    held = [bytearray(60_000) for _ in range(4000)]  # blocks of the heap, which ends where the last one does
+    kept = held[-1]
+    del held
+    before = psutil.Process().memory_info().rss
+    assert give_back()
+    assert before - psutil.Process().memory_info().rss > 100e6
+    assert len(kept) == 60_000

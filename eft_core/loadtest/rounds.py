@@ -22,13 +22,15 @@ from eft_core.loadtest.visitor import Reply, Texts, Visitor
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How much is asked. `requests` a visitor; `least` of a round in all, so that one visitor asks more often;
-    `seconds` of a round after which nobody asks again, and of the whole, after which answers are cut off."""
+    `seconds` of a round after which nobody asks again, and of the whole, after which answers are cut off; `quiet`
+    seconds before memory is read, in which a server gives back what only a crowd needs."""
 
     visitors: tuple[int, ...]
     requests: int
     least: int
     seconds: float
     whole: float
+    quiet: float = 7.0
 
     def each(self, visitors: int) -> int:
         """Requests of every visitor of a round."""
@@ -114,6 +116,7 @@ async def loaded(server: Server, asks: tuple[Ask, ...], scale: Scale) -> Load:
         _say(f"warming up: {len(crowd)} at once")
         first = [visitor.visit(turned(asks, place)[:1], lambda: False) for place, visitor in enumerate(crowd)]
         await _until(end, first)
+        await asyncio.sleep(scale.quiet)
         before = server.memory
         rounds: list[Round] = []
         for count in scale.visitors:
@@ -122,6 +125,7 @@ async def loaded(server: Server, asks: tuple[Ask, ...], scale: Scale) -> Load:
             _say(f"{count} visitor{'s' if count > 1 else ''}")
             visitors = [Visitor(http, visitor.session) for visitor in crowd[:count]]
             rounds.append(await _round(server, visitors, asks, right, scale, end))
+    await asyncio.sleep(scale.quiet)
     return Load(asks, tuple(rounds), before, server.memory)
 
 
