@@ -150,3 +150,19 @@ def test_speeds_of_smollm2_are_those_of_the_committed_profile() -> None:
         adaptive = pair["runs"][0]["over_plain"]["adaptive"]
         low, high = adaptive["interval"]
         assert f"{adaptive['median']:.2f} [{low:.2f}, {high:.2f}]" in section
+
+
+def test_load_of_the_readme_is_that_of_the_committed_load_test() -> None:
+    """Every number of its table, its bars, and the date."""
+    document = json.loads((ROOT / "assets/benchmarks/load.json").read_text(encoding="utf-8"))
+    section = README.partition("**Load.**")[2].partition("## On Hugging Face Spaces")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in section.splitlines() if re.match(r"\| \d", row)]
+    assert document["machine"]["date"] in section
+    times = ("first_token_p50", "first_token_p95", "latency_p50", "latency_p95")
+    for row, each in zip(rows, document["rounds"], strict=True):
+        speeds = [f"{each['tokens_per_second']:.0f}", *(f"{each[name]:.2f} s" for name in times)]
+        assert row == [str(each["visitors"]), f"{each['answers']:,}", *speeds, "0", "0"]
+        assert each["failures"] == each["wrong_texts"] == each["cut"] == 0
+    assert f"get {document['gain_16_over_1']:.1f} times the tokens/s of one" in section
+    assert f"is {document['p95_first_token_ratio_16_over_1']:.1f} times that of one" in section
+    assert f"grew by {document['memory_growth']:.1%} over {document['requests']:,} requests" in section
