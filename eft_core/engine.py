@@ -50,7 +50,7 @@ class Engine:
         self._running: list[Ticket] = []
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
-        self._restarts = 0
+        self._restarts = self._turn = 0
         self.crowd = Crowd()
 
     def __len__(self) -> int:
@@ -190,12 +190,13 @@ class Engine:
         """Pieces of those who load and read: one, or for about `limit` seconds where others run.
 
         First come, first served, so that of many the first need not wait for the last; but whoever has much to read
-        lets others go before after every few pieces."""
-        began, waiting = self._clock(), list(tickets)
+        lets others go before after every few pieces. Every other time it begins with who waits longest for a piece."""
+        self._turn += 1
+        began, waiting, longest = self._clock(), list(tickets), self._turn % 2 == 0
         while waiting:
-            ticket = min(waiting, key=lambda each: each.pieces // _PIECES)
+            ticket = min(waiting, key=lambda each: each.served if longest else each.pieces // _PIECES)
             self._advance(ticket)
-            ticket.pieces += 1
+            ticket.pieces, ticket.served, longest = ticket.pieces + 1, self._turn, False
             if limit is None or self._clock() - began > limit:
                 return
             if ticket.ended or self.crowd.share(ticket) is not None:

@@ -45,6 +45,7 @@ class Ticket:
     left: bool = False
     handed: float = 0.0
     pieces: int = 0  # that it loaded and read
+    served: int = 0  # the engine's turn in which it did so last
     held: list[Said] = field(default_factory=list)  # told, and not handed over yet
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from here import seconds_until
 
 from eft_core import engine as module
 from eft_core.engine import Engine
@@ -105,6 +106,33 @@ def test_who_prepares_takes_turns_with_all_others() -> None:
     assert len(engine) == 1  # the long one still runs
     long.close()
     assert len(engine) == 0
+
+
+def test_of_many_the_first_come_is_ready_first_and_the_longest_goes_on_all_the_same() -> None:
+    engine, said, go = Engine(), list[str](), threading.Event()
+
+    def script(name: str, pieces: int) -> Any:
+        def told(owner: Any) -> Generator[Any, None, None]:
+            yield []
+            go.wait(60)
+            for _ in range(pieces):
+                said.append(name)
+                yield []
+
+        return told
+
+    home, pieces = Most(9), {"long": 100, "a": 5, "b": 5, "c": 5}
+    streams = [engine.follow(Claim(home, 1), script(name, count)) for name, count in pieces.items()]
+    readers = [threading.Thread(target=list, args=(stream,)) for stream in streams]
+    for number, reader in enumerate(readers):
+        reader.start()
+        seconds_until(lambda count=number + 1: len(engine) == count)  # type: ignore[misc]
+    go.set()
+    for reader in readers:
+        reader.join(60)
+    ends = {name: len(said) - said[::-1].index(name) for name in pieces}
+    assert ends["a"] < ends["b"] < ends["c"] < ends["long"] == len(said) == 115
+    assert said[: ends["c"]].count("long") > 5
 
 
 def test_a_script_that_fails_is_nobody_elses_failure() -> None:
