@@ -212,19 +212,33 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
     assert hosts - {None, "127.0.0.1", "localhost"} == set()
 
 
+# --- time
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 # --- databases
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """A real PostgreSQL on loopback. Without one its tests are skipped, but under CI they fail."""
-    from postgresql import postgresql, programs
+    from postgresql import postgresql, there_is_one
 
-    if programs() is None:
-        reason = "no PostgreSQL here: apt-get install postgresql"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    there_is_one()
     with postgresql() as address:
         yield address
 

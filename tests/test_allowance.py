@@ -6,27 +6,13 @@ import threading
 from contextlib import ExitStack
 
 import pytest
+from conftest import Clock
 
 from eft_core.allowance import MOST_KEPT, OWNER, Allowance, Rates
 from eft_core.bounds import Bounds, Refused, lasting
 from eft_core.settings import Settings
 
 OPEN = Bounds(**dict.fromkeys(("rows", "rows_total", "tokens", "requests", "messages", "waiting", "prompt")))
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def broken(allowance: Allowance, who: str, rows: int) -> None:

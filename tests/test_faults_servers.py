@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from judge_server import MODEL, JudgeServer, longer
-from postgresql import Cluster, cluster, programs
+from postgresql import Cluster, cluster, there_is_one
 from rated import opened, rows
 from studied import key, studied, vote
 from test_judging import EXPECTED, PAIRS, quick
@@ -112,11 +112,7 @@ def test_texts_can_be_inspected_where_rated_answers_cannot_be_read() -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Cluster]:
-    if programs() is None:
-        reason = "no PostgreSQL here: apt-get install postgresql"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    there_is_one()
     with cluster() as running:
         yield running
 

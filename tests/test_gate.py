@@ -4,6 +4,7 @@ import inspect
 from contextlib import ExitStack
 
 import pytest
+from conftest import Clock
 
 from components import gate as gate_module
 from components.gate import (
@@ -20,21 +21,6 @@ from components.gate import (
 from eft_core.bounds import Refused
 
 PASSWORD = "correct horse battery"
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
