@@ -21,6 +21,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.header import addressable
+from components.page_states import shared
 from eft_core.lab import Lab
 from eft_core.session import Session
 from eft_core.storage import Unavailable
@@ -134,6 +135,7 @@ class FamilyPages:
         running = AsyncExitStack()
         await running.enter_async_context(host.router.lifespan_context(host))
         app = next(route.app for route in host.routes if isinstance(route, Mount) and isinstance(route.app, App))
+        shared(app)
         return _Page(session, blocks, app, running)
 
     def _stands(self, name: str) -> bool:

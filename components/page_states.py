@@ -10,6 +10,7 @@ from copy import copy, deepcopy
 from typing import Any
 
 from gradio.blocks import Blocks
+from gradio.routes import App
 from gradio.state_holder import SessionState, StateHolder
 
 Described = dict[int, dict[str, Any] | None]
@@ -66,3 +67,10 @@ class PageStates(StateHolder):
         if session_id not in self.session_data:
             self.session_data[session_id] = PageState(self.blocks, self._described)
         return super().__getitem__(session_id)
+
+
+def shared(app: App) -> None:
+    """Let the pages of an app that has its blocks, and no page yet, be kept so."""
+    states = PageStates()
+    states.set_blocks(app.get_blocks())
+    app.state_holder = states

@@ -4,9 +4,10 @@ import asyncio
 
 import gradio as gr
 import pytest
+from gradio.routes import App
 from gradio.state_holder import StateHolder
 
-from components.page_states import PageStates
+from components.page_states import PageState, PageStates, shared
 from components.shield import Shielded
 from eft_core.settings import Settings
 
@@ -57,6 +58,16 @@ def test_pages_share_what_they_do_not_change(blocks: gr.Blocks) -> None:
     for number in range(5):
         assert not states[str(number)].config_values._own  # type: ignore[attr-defined]
     assert list(states.session_data) == ["2", "3", "4"]
+
+
+def test_an_app_that_gradio_made_keeps_its_pages_so_too(blocks: gr.Blocks) -> None:
+    async def made() -> App:
+        return App.create_app(blocks)
+
+    app = asyncio.run(made())
+    shared(app)
+    assert app.state_holder is blocks.state_holder
+    assert isinstance(app.state_holder["one"], PageState)
 
 
 def test_the_app_keeps_its_pages_so() -> None:
