@@ -1,5 +1,6 @@
 """All families of a process: one queue, one store of weights, families that are added and removed."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import pytest
 
 from eft_core.config import Limits, Request
-from eft_core.events import Done, Loading, Queued
+from eft_core.events import Done, Loading, Queued, Working
 from eft_core.family import Family
+from eft_core.job import Needs
 from eft_core.lab import Lab
 from eft_core.policy import Member, plain, up_scale
 from eft_core.session import Session, Shared
 from eft_core.settings import Settings
+from eft_core.tickets import Claim
 
 REQUEST = Request.compare(
     "What is the capital of Kenya?", (plain("large"), up_scale("large", "small")), limits=Limits(6)
@@ -61,11 +64,17 @@ def test_the_first_family_and_the_making_of_sessions_can_be_said(settings: Setti
 def test_two_families_are_served_in_turn_and_never_mixed(lab: Lab, sessions: Any) -> None:
     one, two = lab.session("llama"), lab.session("gpt2")
     first, second = one.stream(REQUEST), two.stream(REQUEST)
-    while not isinstance(next(first), Loading):
-        pass
-    assert next(second) == Queued(1)  # whoever asks for another family waits for this one
-    *_, done = first
+
+    def going_on(owner: Any) -> Any:
+        while True:
+            yield [Working()]
+
+    with closing(one._engine.follow(Claim(one, 1, Needs()), going_on)) as running:
+        next(running)
+        assert next(second) == Queued(1)  # whoever asks for another family waits for this one
+        assert next(first) == Queued(2)  # and is not overtaken by who asks for this one
     *_, other = second
+    *_, done = first
     assert isinstance(done, Done)
     assert isinstance(other, Done)
     assert [answer.text for answer in done.answers] == texts(sessions("llama"))
