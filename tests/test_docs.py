@@ -166,3 +166,16 @@ def test_load_of_the_readme_is_that_of_the_committed_load_test() -> None:
     assert f"get {document['gain_16_over_1']:.1f} times the tokens/s of one" in section
     assert f"is {document['p95_first_token_ratio_16_over_1']:.1f} times that of one" in section
     assert f"grew by {document['memory_growth']:.1%} over {document['requests']:,} requests" in section
+
+
+def test_soak_of_the_readme_is_the_committed_one() -> None:
+    document = json.loads((ROOT / "assets/benchmarks/soak.json").read_text(encoding="utf-8"))
+    section = README.partition("**Soak.**")[2].partition("## On Hugging Face Spaces")[0]
+    counts = {"minutes of": document["minutes"], "visitors (": document["visitors"]}
+    counts |= {"acts,": sum(document["acts"].values()), "judgements confirmed,": document["confirmed_ratings"]}
+    counts |= {"lost,": document["lost_ratings"], "twice;": document["doubled_ratings"]}
+    counts |= {"wrong texts,": document["wrong_texts"], "failures,": document["failures"]}
+    counts |= {"tracebacks;": document["tracebacks"]}
+    assert all(f"{count:,.0f} {what}" in section for what, count in counts.items())
+    assert f"warming up {document['memory_growth']:+.1%}." in section
+    assert document["machine"]["date"] in section
