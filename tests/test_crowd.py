@@ -1,6 +1,7 @@
 """Rows of several visitors in one running batch: the same texts as alone, and each one's failure is their own."""
 
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,6 +14,7 @@ import torch
 from conftest import Counting
 
 from eft_core import batch as batches
+from eft_core import scripts
 from eft_core.autoregressive import Stepper, decode
 from eft_core.config import Limits, Request, Row, Sampling, Speculation
 from eft_core.continuation import Continuation, drained
@@ -200,15 +202,26 @@ def test_short_prompts_are_read_as_long_as_a_step_takes_and_not_one_pass_a_step(
     assert reading == list(range(reading[0], reading[0] + 3))  # three members, one after the other
 
 
-def test_what_adapts_joins_the_plain_rows_of_others_and_says_that_nothing_was_drafted(session: Any) -> None:
+def test_what_adapts_joins_the_plain_rows_of_others_and_says_that_nothing_was_drafted(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adaptive = Request((Row("Hi", up_scale("large", "small")),), Limits(20), Speculation(None))
     fixed = replace(adaptive, speculation=Speculation(3))
     (alone,) = session.ask(adaptive)
     assert alone.drafting is not None
+    kind = type(session.models.load(Member("large")))
+    honest = kind.forward
+
+    def slow(model: Any, *given: Any, **named: Any) -> Any:
+        time.sleep(0.005)  # the others' rows still run when the second comes
+        return honest(model, *given, **named)
+
+    monkeypatch.setattr(kind, "forward", slow)
     with closing(session.stream(Request((Row("a", plain("large")),), Limits(130)))) as first:
         while not isinstance(next(first), TokensDrawn):
             pass
-        with closing(session.stream(adaptive)) as second:
+        with monkeypatch.context() as patched, closing(session.stream(adaptive)) as second:
+            patched.setattr(scripts, "Speculating", None)  # no batch of its own
             events = list(second)
         assert isinstance(events[-1], Done)
         (answer,) = events[-1].answers
