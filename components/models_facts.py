@@ -108,7 +108,8 @@ def family_facts(lab: Lab, session: Session, manage: bool) -> FamilyFacts:
             memory.check()
         except ValueError as error:
             refusal = str(error)
-    members = tuple(member_facts(session, member, manage) for member in family.checkpoints)
+    loaded = session.loaded()
+    members = tuple(member_facts(session, member, manage, member in loaded) for member in family.checkpoints)
     estimate = None if devices else comparison_bytes(family, bytes_of(session.dtype))
     compared = compared_members(family)
     missing = sum(not each.here for each in members if each.member in compared)
@@ -126,7 +127,7 @@ def devices_of(memory: MemoryPlan) -> tuple[DeviceFacts, ...]:
     return tuple(found)
 
 
-def member_facts(session: Session, member: Member, manage: bool) -> MemberFacts:
+def member_facts(session: Session, member: Member, manage: bool, loaded: bool) -> MemberFacts:
     """One member of a session's family as it is now."""
     family, models = session.family, session.models
     place, residence = family.checkpoint(member), models.residence(member)
@@ -145,7 +146,7 @@ def member_facts(session: Session, member: Member, manage: bool) -> MemberFacts:
         member=member,
         place=place_of(place, manage),
         here=here,
-        loaded=models.is_loaded(member),
+        loaded=loaded,
         parameters=count,
         weights=weights,
         published=published,

@@ -7,12 +7,13 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from components.zero_gpu import ZeroGPU, decorator
 from eft_core.families import ATLAS, families, family_named
 from eft_core.hardware import Choice, Machine, default_family, is_present
 from eft_core.lab import Lab
-from eft_core.session import Session
+from eft_core.remote import Remote, RemoteSession
 from eft_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,16 @@ def opened(
     machine = machine_for(settings, environ)
     fetch = download if machine.space else None
     choice = _choice(settings, replace(machine, space=fetch is not None))
-    lab = Lab(settings, zero.session if zero else Session, choice.family)
+    remote = None if zero else Remote(settings, 2)
+    make = zero.session if zero else partial(RemoteSession, remote)
+    lab = Lab(settings, make, choice.family, remote.standing if remote else None)
     if fetch is not None and not is_present(choice.family):
         choice = _fetched(lab, choice, fetch)
         lab.default = choice.family.name
     if zero:
         zero.start(lab.session())
+    elif remote:
+        remote.links()
     return lab, f"EFT Lab begins with {choice.reason}"
 
 

@@ -16,7 +16,7 @@ from eft_core.allocator import give_back
 from eft_core.crowd import Crowd
 from eft_core.events import Done, Inspected, Queued, Started, TokensDrawn, TokensRecorded, Working
 from eft_core.standing import Standing
-from eft_core.tickets import Claim, Restarted, Said, Ticket, Told, together
+from eft_core.tickets import Claim, Restarted, Said, Ticket, Told, flat, together
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,10 @@ class Engine:
         when that returns. Says `Queued` or `Working` where there is nothing else to say for a while.
 
         `script` gets the owner of the rows that it enters into the crowd."""
+        return flat(self.batches(claim, script))
+
+    def batches(self, claim: Claim, script: Callable[[Hashable], Told]) -> Generator[list[Any], None, None]:
+        """As `follow`, in lists of what was told at once."""
         if self._process != os.getpid():
             self._begin()  # forked: nothing of the parent's runs here
         ticket = Ticket(claim, threading.Condition(self._lock))
@@ -87,7 +91,7 @@ class Engine:
         finally:
             self._leave(ticket)
 
-    def _followed(self, ticket: Ticket) -> Iterator[Said]:
+    def _followed(self, ticket: Ticket) -> Iterator[list[Said]]:
         last: Said | None = None
         while True:
             with self._lock:
@@ -95,14 +99,15 @@ class Engine:
                     ticket.changed.wait(PULSE)
                 told, ticket.told = ticket.told, []
                 ended, ahead = ticket.ended, self._ahead(ticket)
-            yield from told
+            if told:
+                yield told
             if ended:
                 if ticket.failed is not None:
                     raise ticket.failed
                 return
             last = told[-1] if told else last
             if not told and not isinstance(last, Done | Inspected):  # nothing comes after these
-                yield Queued(ahead) if ahead else Working()
+                yield [Queued(ahead) if ahead else Working()]
 
     def _ahead(self, ticket: Ticket) -> int:
         """How many stand before a ticket that waits, one that runs among them; 0 if it runs."""

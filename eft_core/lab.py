@@ -35,11 +35,13 @@ class Lab:
         settings: Settings | None = None,
         make: Callable[[Settings, Family, Shared], Session] = Session,
         first: Family | None = None,
+        standing: Callable[[], Standing] | None = None,
     ) -> None:
         """`settings` are read from the environment when not given; `make` builds the sessions. The default family is
         `first`, in the place of the one of its name, or else the settings'. ValueError if that is not there."""
         self.settings = settings or Settings.from_environment()
         self._shared = Shared()
+        self.standing = standing or self._shared.engine.standing
         self._changing = threading.RLock()
         self._make = make
         self._families = families(*self.settings.families_files) | ({first.name: first} if first else {})
@@ -69,11 +71,7 @@ class Lab:
     def loaded(self, name: str) -> list[Member]:
         """The members of a family whose weights are in memory."""
         session = self._sessions.get(self.family(name).name)
-        return session.models.loaded() if session else []
-
-    def standing(self) -> Standing:
-        """What runs and waits now, of all families; waits for nothing."""
-        return self._shared.engine.standing()
+        return session.loaded() if session else []
 
     def plan(self, name: str) -> MemoryPlan:
         """What the family's default comparison needs. ValueError with the remedy if its files are not here."""
@@ -101,7 +99,7 @@ class Lab:
             yield from hub.download(places)
         finally:
             if session := self._sessions.get(name):
-                session.models.read_anew()
+                session.read_anew()
 
     def unload(self, name: str) -> Generator[Queued, None, None]:
         """Let the family's members go; waits until whoever decodes is done."""

@@ -31,7 +31,7 @@ from eft_core.weights import Residence
 
 # Members of fewer bytes than this together are run by one thread: their passes are over before a second one has begun,
 # and the other cores are for the page.
-_SMALL = 64 << 20
+SMALL = 64 << 20
 _CORES = torch.get_num_threads()
 
 
@@ -89,7 +89,7 @@ class Scripts:
         """How many threads a pass takes. torch asks each thread of ours for itself, so it is this one that says it."""
         threads = self.models.settings.threads
         if threads is None:
-            small = sum(self.models.weight_bytes(member) for member in models) < _SMALL
+            small = sum(self.models.weight_bytes(member) for member in models) < SMALL
             threads = 1 if small else _CORES
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)

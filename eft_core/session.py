@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from eft_core.config import Request, Text
 from eft_core.draft_length import Pace
@@ -29,8 +30,11 @@ from eft_core.models import Models
 from eft_core.policy import Member, Policy
 from eft_core.scripts import Scripts
 from eft_core.settings import Settings
+from eft_core.tickets import flat
 from eft_core.token_text import TokenTexts
 from eft_core.weights import Weights
+
+Batches = Generator[list[Any], None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,14 @@ class Session:
         """Requests that run or wait now."""
         return len(self._engine)
 
+    def loaded(self) -> list[Member]:
+        """The members whose weights are in memory."""
+        return self.models.loaded()
+
+    def read_anew(self) -> None:
+        """New files have come: look at them when they are next asked for."""
+        self.models.read_anew()
+
     @cached_property
     def token_texts(self) -> TokenTexts:
         """Texts of single tokens, as the strip shows them."""
@@ -116,46 +128,64 @@ class Session:
 
         The request joins the queue with the first `next`; close the iterator to cancel.
         """
-        job = self._jobs.job(request)
-        job.memory.check()
-        alone = job.speculation is not None and job.speculation.timed
-        claim = Claim(self, len(job.rows), job.needs, alone)
-        return self._engine.follow(claim, lambda owner: self._scripts.guarded(self._scripts.stream(job, owner)))
+        return flat(self.streaming(request))
 
     def inspect(self, texts: Sequence[Text]) -> Generator[Inspecting, None, None]:
         """Texts that somebody else wrote, read under their policies: the same records, without generation.
 
         ValueError, now and not later, if it cannot be served. Ends with `Inspected`; close the iterator to cancel.
         """
-        inspection = self._jobs.inspection(texts)
-        inspection.memory.check()
-        claim = Claim(self, len(texts), inspection.needs)
-        return self._engine.follow(claim, lambda _: self._scripts.guarded(self._scripts.inspect(inspection)))
+        return flat(self.inspecting(texts))
 
     def load(self, members: Sequence[Member]) -> Generator[Queued | Loading, None, None]:
         """Bring members into memory when the turn has come; close the iterator to cancel."""
+        return flat(self.loading(members))
+
+    def unload(self) -> Generator[Queued, None, None]:
+        """Let this family's weights go when the turn has come."""
+        return flat(self.unloading())
+
+    # --- the same in lists of what is told at once, as another process passes it on (`remote`)
+
+    def streaming(self, request: Request) -> Batches:
+        """`stream`'s events."""
+        job = self._jobs.job(request)
+        job.memory.check()
+        alone = job.speculation is not None and job.speculation.timed
+        claim = Claim(self, len(job.rows), job.needs, alone)
+        return self._engine.batches(claim, lambda owner: self._scripts.guarded(self._scripts.stream(job, owner)))
+
+    def inspecting(self, texts: Sequence[Text]) -> Batches:
+        """`inspect`'s events."""
+        inspection = self._jobs.inspection(texts)
+        inspection.memory.check()
+        claim = Claim(self, len(texts), inspection.needs)
+        return self._engine.batches(claim, lambda _: self._scripts.guarded(self._scripts.inspect(inspection)))
+
+    def loading(self, members: Sequence[Member]) -> Batches:
+        """`load`'s events."""
 
         def script() -> Told:
             yield from self._scripts.load(members, self._jobs.weights_plan(members))
 
         return self._quiet(script)
 
-    def unload(self) -> Generator[Queued, None, None]:
-        """Let this family's weights go when the turn has come."""
+    def unloading(self) -> Batches:
+        """`unload`'s events."""
 
         def script() -> Told:
             self.models.unload()
             yield []
 
-        return self._quiet(script)  # type: ignore[return-value]
+        return self._quiet(script)
 
-    def _quiet(self, script: Callable[[], Told]) -> Generator[Queued | Loading, None, None]:
+    def _quiet(self, script: Callable[[], Told]) -> Batches:
         """What changes weights runs with nobody else, and gives no sign of work."""
         claim = Claim(self, 0, Needs(), alone=True)
-        with closing(self._engine.follow(claim, lambda _: self._scripts.guarded(script()))) as events:
-            for event in events:
-                if isinstance(event, Queued | Loading):
-                    yield event
+        with closing(self._engine.batches(claim, lambda _: self._scripts.guarded(script()))) as batches:
+            for told in batches:
+                if kept := [event for event in told if isinstance(event, Queued | Loading)]:
+                    yield kept
 
     def fits(self, claims: Sequence[Claim]) -> bool:
         """Whether requests of this family may run together (`engine.Home`)."""

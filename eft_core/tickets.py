@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from eft_core.events import Event, Inspecting
 
@@ -56,3 +57,10 @@ def together(claim: Claim, others: Sequence[Claim]) -> bool:
     if claim.alone or any(other.alone or other.home is not claim.home for other in others):
         return False
     return claim.home.fits([*others, claim])
+
+
+def flat(batches: Generator[list[Any], None, None]) -> Generator[Any, None, None]:
+    """What is told at once, one after the other; closing closes `batches`."""
+    with closing(batches):
+        for told in batches:
+            yield from told

@@ -18,6 +18,8 @@ from eft_core.loadtest.mix import Ask
 from eft_core.loadtest.server import Server
 from eft_core.loadtest.visitor import Reply, Texts, Visitor
 
+WARMING = 3  # requests of every visitor before the clock runs
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -114,7 +116,7 @@ async def loaded(server: Server, asks: tuple[Ask, ...], scale: Scale) -> Load:
         right = await alone(Visitor(http), asks)
         crowd = [Visitor(http) for _ in range(max(scale.visitors))]
         _say(f"warming up: {len(crowd)} at once")
-        first = [visitor.visit(turned(asks, place)[:1], lambda: False) for place, visitor in enumerate(crowd)]
+        first = [visitor.visit(turned(asks, place)[:WARMING], lambda: True) for place, visitor in enumerate(crowd)]
         await _until(end, first)
         await asyncio.sleep(scale.quiet)
         before = server.memory

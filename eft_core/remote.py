@@ -1,0 +1,181 @@
+"""Sessions whose engine runs in processes of its own (`worker`), which neither pages nor each other slow down.
+
+Small members, which one core is enough for, are run by as many processes as there are cores, each with a running batch;
+a second one starts when two requests meet. All others are run by the first, with all cores. A process that ends is
+replaced: what ran in it is told so, and the next request is served.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import astuple, replace
+from typing import Any, cast
+
+from eft_core.config import Request, Row, Text
+from eft_core.family import Family
+from eft_core.link import Link
+from eft_core.memory import MemoryPlan
+from eft_core.messages import Known
+from eft_core.policy import Member
+from eft_core.scripts import SMALL
+from eft_core.session import Batches, Session, Shared
+from eft_core.settings import Settings
+from eft_core.standing import Standing
+from eft_core.tickets import Restarted
+
+_PATIENCE = 0.5  # seconds that a look at a process may take
+
+log = logging.getLogger(__name__)
+
+
+class Remote:
+    """The processes. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, most: int = 1) -> None:
+        """At most `most` processes, which share the settings' rows."""
+        self._settings = replace(settings, rows=-(-settings.rows // most))
+        self._most = most
+        self._changing = threading.Lock()
+        self._families: dict[str, Family] = {}
+        self._links: list[Link] = []
+        self._stood: dict[Link, Standing] = {}
+        self._past = Standing()  # of processes that are gone
+
+    def know(self, family: Family) -> None:
+        """Calls that name this family mean it from now on."""
+        with self._changing:
+            self._families[family.name] = family
+            for link in self._links:
+                link.send(Known(family))
+
+    def links(self) -> list[Link]:
+        """The processes there are: one at least, the first of which serves what only one shall."""
+        with self._changing:
+            return list(self._alive())
+
+    def place(self, family: str, members: Sequence[Member]) -> Link:
+        """Where a request of small members goes, which one core is enough for: to the process that has the least to
+        do. Where all have something, another one is started for those who come next, and reads these members."""
+        with self._changing:
+            first, *others = self._alive()
+            found = min((first, *(each for each in others if each.ready)), key=lambda link: link.rows)
+            if found.rows and len(self._links) < self._most:
+                self._links.append(self._started())
+                warm = self._links[-1], family, tuple(members)
+                threading.Thread(target=_warm, args=warm, name="warming", daemon=True).start()
+            return found
+
+    def close(self) -> None:
+        """End the processes."""
+        with self._changing:
+            for link in self._links:
+                link.close()
+            self._links = []
+
+    @property
+    def requests(self) -> int:
+        """How many run or wait."""
+        return sum(link.requests for link in self.links())
+
+    def standing(self) -> Standing:
+        """How the engines stand, all together, or stood when they were last heard of."""
+        links = self.links()
+        for link in links:
+            with suppress(TimeoutError, Restarted):
+                self._stood[link] = link.ask("", "standing", patience=_PATIENCE)
+        return _sum(self._past, *(self._stood.get(link, Standing()) for link in links))
+
+    def _alive(self) -> list[Link]:
+        for link in [each for each in self._links if each.broken]:
+            log.critical("an engine's process has ended, and another one is started")
+            stood = self._stood.pop(link, Standing())
+            self._past = _sum(self._past, Standing(restarts=stood.restarts + 1, tokens=stood.tokens))
+            self._links.remove(link)
+        if not self._links:
+            self._links.append(self._started())
+        return self._links
+
+    def _started(self) -> Link:
+        return Link(self._settings, self._families.values())
+
+
+def _warm(link: Link, family: str, members: Sequence[Member]) -> None:
+    """Let a new process read what it will need, before anybody waits for it."""
+    try:
+        for _ in link.follow(0, family, "loading", members):
+            pass
+    except Exception:  # whoever asks for them will be told
+        log.exception("a new engine's process could not read its members")
+    link.ready = True
+
+
+def _sum(*standings: Standing) -> Standing:
+    return Standing(*map(sum, zip(*map(astuple, standings), strict=True)))
+
+
+class RemoteSession(Session):
+    """A session whose requests run in the other processes: it checks nothing itself, and keeps no weights."""
+
+    def __init__(self, remote: Remote, settings: Settings, family: str | Family, shared: Shared) -> None:
+        super().__init__(settings, family, shared)
+        self._remote = remote
+        self._loaded: list[Member] = []
+        remote.know(self.family)
+
+    @property
+    def queue_length(self) -> int:
+        """As a session's."""
+        return self._remote.requests
+
+    def plan(self, request: Request) -> MemoryPlan:
+        """As a session's."""
+        return cast(MemoryPlan, self._ask("plan", request))
+
+    def loaded(self) -> list[Member]:
+        """As a session's, or as it was when that was last heard of."""
+        with suppress(TimeoutError, Restarted):
+            self._loaded = self._ask("loaded", patience=_PATIENCE)
+        return self._loaded
+
+    def read_anew(self) -> None:
+        """As a session's, in all processes."""
+        super().read_anew()
+        for link in self._remote.links():
+            link.ask(self.family.name, "read_anew")
+
+    def streaming(self, request: Request) -> Batches:
+        """As a session's."""
+        return self._place(request.rows).follow(len(request.rows), self.family.name, "streaming", request)
+
+    def inspecting(self, texts: Sequence[Text]) -> Batches:
+        """As a session's."""
+        return self._place(texts).follow(len(texts), self.family.name, "inspecting", tuple(texts))
+
+    def loading(self, members: Sequence[Member]) -> Batches:
+        """As a session's, into the first process."""
+        return self._remote.links()[0].follow(0, self.family.name, "loading", tuple(members))
+
+    def unloading(self) -> Batches:
+        """As a session's, in all processes."""
+        for link in self._remote.links():
+            yield from link.follow(0, self.family.name, "unloading")
+
+    def _ask(self, method: str, *arguments: Any, patience: float | None = None) -> Any:
+        return self._remote.links()[0].ask(self.family.name, method, *arguments, patience=patience)
+
+    def _place(self, asked: Sequence[Row] | Sequence[Text]) -> Link:
+        """The process for what is asked."""
+        if not self._small:
+            return self._remote.links()[0]
+        members = dict.fromkeys(member for each in asked for member in each.policy.members())
+        return self._remote.place(self.family.name, tuple(members))
+
+    @property
+    def _small(self) -> bool:
+        """Whether one core is enough for all members that are here."""
+        here = [member for member, place in self.family.checkpoints.items() if place.present()]
+        try:
+            return sum(self.models.weight_bytes(member) for member in here) < SMALL
+        except ValueError:  # their files are damaged, which the other process says better
+            return False
