@@ -11,13 +11,16 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from eft_core.batch import Batch
+from eft_core.batch import Batch, Lane
 from eft_core.continuation import Continuation, Drawn, batch_of, drained, ending, freed, to_host
 from eft_core.distributions import Mixture, log_probabilities
 from eft_core.model import Model
 from eft_core.policy import Member, Policy
 from eft_core.recorder import Laws, Recorder
 from eft_core.sampling import Draws, Noise, draw
+
+# From so many rows on members may rest, where two steps give so many times the tokens a second.
+_CROWD, _WORTH = 8, 1.05
 
 
 def decode(
@@ -61,6 +64,7 @@ class Stepper:
         self._counts: dict[int, int] = {}  # tokens that a row has drawn
         self._tokens = self._positions = torch.empty(0)  # (B,): each row's last token and its position
         self._noise: Noise | None = None
+        self._steps = 0
         self._laws: tuple[list[Tensor], Tensor] | None = None  # what the last step drew from: M logits, log pi
 
     @property
@@ -117,16 +121,38 @@ class Stepper:
         assert self._noise is not None, "rows join first"
         rows = self.batch.rows
         longest = max(len(self._given[row].prompt) - 1 + self._counts[row] for row in rows)
-        logits = self.batch.run(self._tokens[:, None], self.batch.places(self._positions[:, None], longest))
+        resting = self._resting()
+        where = self.batch.places(self._positions[:, None], longest, skipped=resting)
+        logits = self.batch.run(self._tokens[:, None], where, skipped=resting)
         logprobs = log_probabilities([member[:, 0] for member in logits], self._mixture)
         starts = [self._given[row].given + self._counts[row] for row in rows]
         noise = self._noise.at(self._draws, starts)[:, 0] if self._draws.sampled else None
         drawn = draw(logprobs, self._draws, noise)
         tokens, chosen = to_host(drawn, logprobs.gather(1, drawn[:, None])[:, 0])
         self._laws = logits, logprobs[:, None]
-        self._tokens, self._positions = drawn, self._positions + 1
+        idle = {row for lane in resting for row in lane.rows}
+        awake = torch.tensor([row not in idle for row in rows], device=drawn.device)
+        self._tokens, self._positions = torch.where(awake, drawn, self._tokens), self._positions + awake
         found = zip(rows, tokens, chosen, strict=True)
-        return [(row, token if math.isfinite(value) else -1, value) for row, token, value in found]
+        return [(row, token if math.isfinite(value) else -1, value) for row, token, value in found if row not in idle]
+
+    def _resting(self) -> list[Lane]:
+        """Members that take much of a step's time for few of its rows rest every other step, and those rows with them.
+
+        A pass takes nearly as long for one row as for eight, and while these rows wait others join them: in a crowd,
+        whose rows of plain base models are the longest anyway, all answers together come sooner."""
+        self._steps += 1
+        rows = len(self.batch.rows)
+        if self._steps % 2 or rows < _CROWD:
+            return []
+        cost = {lane: sum(self.batch.models[member].cost for member in lane.caches) for lane in self.batch.lanes}
+        whole, best, resting = sum(cost.values()), _WORTH, list[Lane]()
+        few, idle, saved = list[Lane](), set[int](), 0.0
+        for lane in sorted(self.batch.lanes, key=lambda each: len(each.rows)):
+            few, idle, saved = [*few, lane], idle.union(lane.rows), saved + cost[lane]
+            if len(idle) < rows and (gain := (2 - len(idle) / rows) / (2 - saved / whole)) > best:
+                best, resting = gain, few
+        return resting
 
     def record(self, recorder: Recorder, drawn: Sequence[Drawn]) -> None:
         """Hand over what the last step drew from; a failed row drew nothing."""

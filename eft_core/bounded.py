@@ -8,6 +8,7 @@ its code is looked at first, and then every line that it runs is counted.
 import re
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from types import FrameType
 from typing import Any
 
@@ -26,6 +27,7 @@ class Unbounded(Exception):
     """A template that does more than it may. Not a ValueError: the words around it are the caller's."""
 
 
+@lru_cache(maxsize=64)  # every prompt is put into one of a few, and looking takes longer than putting
 def check(template: str) -> None:
     """`Unbounded` for a template in which one step could take all memory. What is no template says so when it runs."""
     try:

@@ -14,14 +14,14 @@ from typing import Any
 
 from eft_core.allocator import give_back
 from eft_core.crowd import Crowd
-from eft_core.events import Done, Inspected, Queued, Started, TokensDrawn, TokensRecorded, Working
+from eft_core.events import Done, Inspected, Queued, RowFinished, Started, TokensDrawn, TokensRecorded, Working
 from eft_core.standing import Standing
 from eft_core.tickets import Claim, Restarted, Said, Ticket, Told, flat, together
 
 log = logging.getLogger(__name__)
 
 # Seconds between two signs of life while nothing is told; a closed page is noticed within this time.
-PULSE = 0.1
+PULSE = 0.2
 # Tokens of a request are handed over together, this often: waking a reader takes a part of a small model's step.
 _HANDED, _SLOWLY = 0.04, 0.25  # the second where many are to be woken
 # The most steps' time that whoever has answers to read waits for those who have none yet, where these are many.
@@ -218,11 +218,11 @@ class Engine:
 
     def _due(self, ticket: Ticket) -> bool:
         """Whether what was drawn since may be told: for all steps at once, which costs little more than for one."""
-        return self._clock() - ticket.handed >= min(_SLOWLY, max(_HANDED, 0.01 * len(self._running)))
+        return self._clock() - ticket.handed >= min(_SLOWLY, max(_HANDED, 0.03 * len(self._running)))
 
     def _tell(self, ticket: Ticket, events: list[Said]) -> None:
         ticket.held += events
-        often = all(isinstance(event, TokensDrawn | TokensRecorded) for event in events)
+        often = all(isinstance(event, TokensDrawn | TokensRecorded | RowFinished) for event in events)
         if not ticket.held or (often and not self._due(ticket)):
             return
         with self._lock:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-# Reads are cut at the longest row, rounded up to this many slots, so that shapes stay constant for a while.
-BLOCK = 64
+# Reads are cut at the longest row, rounded up to this many slots, so that shapes stay constant for a while; on a CPU,
+# where no shape is recorded and every slot takes its time, to fewer.
+BLOCK, FINE = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Places:
 
 def places(positions: Tensor, longest: int, dtype: torch.dtype, capacity: int) -> Places:
     """Places for `positions` (B, T); `longest` is the largest position in it, known to the host."""
-    reach = min(-(-(longest + 1) // BLOCK) * BLOCK, capacity)
+    block = FINE if positions.device.type == "cpu" else BLOCK
+    reach = min(-(-(longest + 1) // block) * block, capacity)
     count = len(positions)
     mask = additive(counted(reach, positions.device), positions, dtype)
     return Places(counted(count, positions.device).view(count, 1), positions, reach, mask)
@@ -62,7 +64,7 @@ def additive(slots: Tensor, positions: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(hidden, torch.finfo(dtype).min, 0.0).to(dtype)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def counted(size: int, device: torch.device) -> Tensor:
     """0 to size - 1. Kept, because making it anew for every pass takes a tenth of a small model's pass."""
     return torch.arange(size, device=device)

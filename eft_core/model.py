@@ -24,6 +24,8 @@ from eft_core.supported import refuse
 # Largest difference between a ragged forward and a plain one, as a share of the largest logit, that rounding explains.
 _ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
+_DISPATCH = 1_000_000
+
 
 class Model:
     """One loaded checkpoint, run by the library's forward or, with `lean`, by our own on the same weights.
@@ -46,6 +48,8 @@ class Model:
         self.device, self.dtype = main_device(network), cast(torch.dtype, network.dtype)
         self.config: Any = cast(Any, network.config).get_text_config()
         self.layers: int = self.config.num_hidden_layers
+        # What a pass of few rows takes, in parameters that are read: a layer's dispatch takes as long as some.
+        self.cost = sum(each.numel() for each in network.parameters()) + self.layers * _DISPATCH
         self.window = window_of(self.config)
         self.own = torch.tensor(own_ids, device=self.device) if own_ids else None
         self._lean = Lean(network, max(own_ids) + 1 if own_ids else width) if lean else None

@@ -5,6 +5,7 @@ whatever else it prints goes to standard error. First come the settings, then fa
 ends when its input does, and with that, whatever became of the process that started it.
 """
 
+import gc
 import logging
 import os
 import pickle
@@ -120,6 +121,10 @@ def main() -> None:
         settings: Settings = pickle.load(messages)
         configure(settings.logging, secrets_of(os.environ))
         worker = Worker(settings, answers)
+        # What is there from the beginning stays: looking through it for garbage would hold all rows up.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         while True:
             worker.take(pickle.load(messages))
     except (EOFError, pickle.UnpicklingError):  # it went, perhaps in the middle of a word
