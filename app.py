@@ -4,7 +4,7 @@ GRADIO_SERVER_NAME and GRADIO_SERVER_PORT move it; EFT_FAMILY, EFT_FAMILIES, EFT
 EFT_THREADS and EFT_FORWARD decide what it runs; EFT_DATA_DIR, EFT_DATABASE_URL and EFT_BACKUP where judgements are
 kept, EFT_ORGANISER_PASSWORD and EFT_ORGANISERS who may ask for them, EFT_MANAGE who may change models from the page,
 EFT_FRAME_ANCESTORS who may frame it; EFT_LOG, EFT_LOG_LEVEL, EFT_LOG_PROMPTS and EFT_METRICS what it tells of itself;
-EFT_ROWS and EFT_LIMIT_* what visitors may ask for, and EFT_PROXIES how they are told apart.
+EFT_ROWS, EFT_WORKERS and EFT_LIMIT_* what visitors may ask for, and EFT_PROXIES how they are told apart.
 Nothing reaches any other host, but for what these name, and the Hub when somebody downloads a checkpoint.
 """
 

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class Service:
         """The facts now. May wait for locks and for the database."""
         members = {name: [str(each) for each in self.lab.loaded(name)] for name in self.lab.names()}
         loaded = {name: found for name, found in members.items() if found}
-        memory = psutil.Process().memory_info().rss
+        memory = _resident()
         return Facts(self._clock(), loaded, self.lab.standing(), memory, database_state(self.storage))
 
     async def _health(self, request: Request) -> Response:
@@ -133,6 +133,16 @@ class Service:
             log.exception("the state of the server could not be read")
             return self._known, False
         return self._known, True
+
+
+def _resident() -> int:
+    """Bytes that this process and the engine's hold."""
+    own = psutil.Process()
+    sizes = [own.memory_info().rss]
+    for child in own.children(recursive=True):
+        with suppress(psutil.Error):  # it may end at any time
+            sizes.append(child.memory_info().rss)
+    return sum(sizes)
 
 
 def database_state(storage: Storage | None) -> str:

@@ -14,9 +14,11 @@ from eft_core.families import ATLAS, families, family_named
 from eft_core.hardware import Choice, Machine, default_family, is_present
 from eft_core.lab import Lab
 from eft_core.remote import Remote, RemoteSession
+from eft_core.session import Session
 from eft_core.settings import Settings
 
 log = logging.getLogger(__name__)
+_MOST_WORKERS = 4
 Download = Callable[[Lab, str], Iterable[object]]
 
 
@@ -34,8 +36,9 @@ def opened(
     machine = machine_for(settings, environ)
     fetch = download if machine.space else None
     choice = _choice(settings, replace(machine, space=fetch is not None))
-    remote = None if zero else Remote(settings, 2)
-    make = zero.session if zero else partial(RemoteSession, remote)
+    workers = 0 if zero else _workers(settings, machine)
+    remote = Remote(settings, workers) if workers else None
+    make = zero.session if zero else partial(RemoteSession, remote) if remote else Session
     lab = Lab(settings, make, choice.family, remote.standing if remote else None)
     if fetch is not None and not is_present(choice.family):
         choice = _fetched(lab, choice, fetch)
@@ -45,6 +48,13 @@ def opened(
     elif remote:
         remote.links()
     return lab, f"EFT Lab begins with {choice.reason}"
+
+
+def _workers(settings: Settings, machine: Machine) -> int:
+    """Processes of the engine at most: a core each, but one where a GPU or a bound of memory is for all."""
+    if settings.workers is not None:
+        return settings.workers
+    return 1 if machine.gpu or settings.memory_gb else max(1, min(machine.cores, _MOST_WORKERS))
 
 
 def machine_for(settings: Settings, environ: Mapping[str, str]) -> Machine:

@@ -49,7 +49,8 @@ class Link:
         self._write(settings)
         for family in families:
             self.send(Known(family))
-        threading.Thread(target=self._read, name="engine's answers", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name="engine's answers", daemon=True)
+        self._reader.start()
 
     @property
     def requests(self) -> int:
@@ -100,6 +101,7 @@ class Link:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self._reader.join(_STOP)
 
     def _call(self, family: str, method: str, arguments: tuple[Any, ...]) -> tuple[int, Answers]:
         number, answers = next(self._numbers), Answers()
@@ -132,6 +134,9 @@ class Link:
         for number, answers in list(self._waiting.items()):
             answers.put(Ended(number, Restarted(_GONE)))
         self.process.wait()
+        stdout.close()
+        with self._writing, suppress(OSError):
+            cast(Any, self.process.stdin).close()
 
 
 class Stream(Generator[list[Any], None, None]):

@@ -36,7 +36,8 @@ class Settings:
     `manage` says whether visitors may change what is in memory and add families: all of them, or nobody. Unset, it is
     whoever sits at this machine alone (`components.models_rights`).
 
-    `rows` run at once, of all who ask; more wait for their turn.
+    `rows` run at once, of all who ask; more wait for their turn. `workers` are the engine's processes at most, 0 is the
+    page's own; unset, what suits the machine (`components.starting`).
     `logging` is how the log is written, `metrics` whether /metrics tells of the process to whoever asks, and
     `frame_ancestors` are the pages that may show this one in a frame, beside its own and those of Hugging Face.
 
@@ -73,6 +74,7 @@ class Settings:
     offload_dir: str | None = None
     manage: bool | None = None
     rows: int = 256
+    workers: int | None = None
     limits: Bounds = Bounds()  # noqa: RUF009  # frozen
     proxies: int | None = None
 
@@ -94,8 +96,8 @@ class Settings:
         EFT_BACKUP, EFT_ORGANISER_PASSWORD, EFT_ORGANISERS (names with commas), EFT_LOG ("text" or "json"),
         EFT_LOG_LEVEL, EFT_LOG_PROMPTS ("1"), EFT_METRICS ("1"), EFT_FRAME_ANCESTORS (addresses with commas),
         EFT_QUANTISE, EFT_PLACEMENT ("base[13b]=cuda:1,tuned[chat][7b]=cpu"), EFT_OFFLOAD_DIR, EFT_MANAGE ("1" or "0"),
-        EFT_ROWS, EFT_PROXIES, and EFT_LIMIT_ with the name of a field of `Bounds` (a whole number; "none" or 0 is no
-        limit)."""
+        EFT_ROWS, EFT_WORKERS, EFT_PROXIES, and EFT_LIMIT_ with the name of a field of `Bounds` (a whole number;
+        "none" or 0 is no limit)."""
         return cls(
             family=environ.get("EFT_FAMILY") or None,
             families_file=environ.get("EFT_FAMILIES"),
@@ -120,6 +122,9 @@ class Settings:
             placement=_placement(environ.get("EFT_PLACEMENT", "")),
             offload_dir=environ.get("EFT_OFFLOAD_DIR"),
             manage=_switch("EFT_MANAGE", environ.get("EFT_MANAGE")),
+            workers=_count("EFT_WORKERS", environ["EFT_WORKERS"], "leave it out")
+            if environ.get("EFT_WORKERS")
+            else None,
             rows=_number("EFT_ROWS", environ.get("EFT_ROWS"), int) or 256,
             limits=_bounds(environ),
             proxies=_count("EFT_PROXIES", environ["EFT_PROXIES"], "leave it out")

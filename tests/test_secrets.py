@@ -277,6 +277,8 @@ READERS = {
     "components/visitors.py": "whether this is a Space",
     "eft_core/loadtest/server.py": "what it hands on to the server that it starts",
     "eft_core/loadtest/report.py": "how many threads were asked for",
+    "eft_core/worker.py": "secrets that the log must not have",
+    "eft_core/link.py": "what it hands on to the engine's process",
     "app.py": "switches gradio's telemetry off",
 }
 

@@ -20,7 +20,7 @@ SPACE = UPGRADE | {"SPACE_ID": "somebody/eft-lab"}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(device="cpu", threads=1, data_dir=str(tmp_path / "data"))
+    return Settings(device="cpu", threads=1, workers=0, data_dir=str(tmp_path / "data"))
 
 
 @pytest.fixture

@@ -1,0 +1,92 @@
+"""The engine in a process of its own: the same answers and refusals, and what becomes of a process that ends."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from here import seconds_until
+
+from eft_core.config import Limits, Request, Text
+from eft_core.events import Inspected, TokensDrawn
+from eft_core.family import default_columns
+from eft_core.remote import Remote, RemoteSession
+from eft_core.session import Shared
+from eft_core.settings import Settings
+from eft_core.tickets import Restarted
+
+
+@pytest.fixture(scope="module")
+def remote(families_file: str) -> Iterator[Remote]:
+    found = Remote(Settings(families_file=families_file, device="cpu", threads=1), 2)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def far(remote: Remote, families_file: str) -> RemoteSession:
+    settings = Settings(families_file=families_file, device="cpu", threads=1)
+    return RemoteSession(remote, settings, "llama", Shared())
+
+
+def asked(session: Any, tokens: int = 20, record: bool = False) -> Request:
+    policies = [policy for _, policy in default_columns(session.family)]
+    return Request.compare("What is the capital of Kenya?", policies, limits=Limits(tokens), record=record)
+
+
+def test_the_answers_are_those_of_a_session_here(far: RemoteSession, session: Any) -> None:
+    request = asked(session, record=True)
+    texts = [(answer.text, answer.token_ids, answer.reason) for answer in session.ask(request)]
+    assert [(answer.text, answer.token_ids, answer.reason) for answer in far.ask(request)] == texts
+    assert far.loaded() == session.loaded()
+    assert far.plan(request).members
+    text = Text("What is the capital of Kenya?", "Nairobi.", request.rows[0].policy)
+    assert isinstance(list(far.inspect([text]))[-1], Inspected)
+    assert far.queue_length == 0
+
+
+def test_what_is_refused_there_is_refused_here_at_once(far: RemoteSession) -> None:
+    with pytest.raises(ValueError, match=r"shorten|context|read"):
+        far.stream(Request.compare("word " * 1000, [default_columns(far.family)[0][1]]))
+    assert far.queue_length == 0
+
+
+def test_a_stream_that_is_closed_or_dropped_frees_its_rows(far: RemoteSession, remote: Remote) -> None:
+    with closing(far.stream(asked(far, 60))) as events:
+        assert any(isinstance(event, TokensDrawn) for event in events)
+    dropped = far.streaming(asked(far))
+    assert far.queue_length == 1
+    del dropped
+    assert far.queue_length == 0
+    assert remote.standing().rows == 0
+
+
+def test_two_requests_that_meet_get_two_processes(far: RemoteSession, remote: Remote) -> None:
+    with closing(far.stream(asked(far, 60))) as first:
+        next(first)
+        with closing(far.stream(asked(far, 60))) as second:
+            next(second)
+    assert len(remote.links()) == 2
+    seconds_until(lambda: remote.links()[1].ready, 60.0)
+    with closing(far.stream(asked(far, 60))) as first:
+        next(first)
+        with closing(far.stream(asked(far, 60))) as second:
+            next(second)
+            assert [link.requests for link in remote.links()] == [1, 1]
+    for _ in far.unload():
+        pass
+    assert far.loaded() == []
+
+
+def test_a_process_that_is_killed_is_replaced(far: RemoteSession, remote: Remote) -> None:
+    before = remote.standing().restarts
+    with closing(far.stream(asked(far, 60))) as events:
+        next(events)
+        busy = next(link for link in remote.links() if link.requests)
+        os.kill(busy.process.pid, signal.SIGKILL)
+        with pytest.raises(Restarted, match="started again: press Run"):
+            list(events)
+    assert far.ask(asked(far))
+    assert remote.standing().restarts == before + 1
