@@ -40,7 +40,7 @@ def test_the_answers_are_those_of_a_session_here(far: RemoteSession, session: An
     request = asked(session, record=True)
     texts = [(answer.text, answer.token_ids, answer.reason) for answer in session.ask(request)]
     assert [(answer.text, answer.token_ids, answer.reason) for answer in far.ask(request)] == texts
-    assert far.loaded() == session.loaded()
+    assert {member for row in request.rows for member in row.policy.members()} <= set(far.loaded())
     assert far.plan(request).members
     text = Text("What is the capital of Kenya?", "Nairobi.", request.rows[0].policy)
     assert isinstance(list(far.inspect([text]))[-1], Inspected)

@@ -74,7 +74,7 @@ NEVER = {
     r"\btrust_remote_code=True\b": (),
     r"\bjit\.script\b": (),
     r"\btorch\.load\b": ("eft_core/converting.py", "eft_core/atlas/train.py"),  # on command, and of files of its own
-    r"\bpickle\.loads?\(": (),
+    r"\bpickle\.loads?\(": ("eft_core/link.py", "eft_core/worker.py"),  # through the pipes between them, of their own
 }
 
 

@@ -19,7 +19,7 @@ from eft_core.loadtest.rounds import Scale, loaded
 from eft_core.loadtest.server import served
 
 # Of all together more than 1,000 requests; and what ends within five minutes on two slow cores.
-FULL = Scale((1, 4, 16, 64), requests=12, least=480, seconds=300, whole=1500)
+FULL = Scale((1, 4, 16, 64), requests=12, least=576, seconds=300, whole=1500)
 QUICK = Scale((1, 4, 16, 64), requests=12, least=12, seconds=30, whole=240)
 MOST_VISITORS, MOST_REQUESTS, MOST_SECONDS, MOST_MINUTES = 256, 1000, 3600, 24 * 60
 
