@@ -31,6 +31,7 @@ from eft_core.benchmark.timing import (
 from eft_core.config import Sampling
 from eft_core.continuation import Drawn
 from eft_core.events import Drafting
+from eft_core.kv_cache import FINE
 from eft_core.model import Model
 from eft_core.policy import Member, Policy, up_scale
 from eft_core.recorder import Recorder
@@ -245,7 +246,7 @@ def test_the_floor_replays_exactly_the_forwards_of_the_loop(session: Any) -> Non
     found = replace(setup, models=recorded).plain(TASK, calls.clear)
     assert found.ids == setup.plain(TASK).ids
     assert len(calls) == 3 * TASK.tokens  # three members a token; the prompt's passes are not the loop's
-    assert {(tuple(call.ids.shape), call.where.reach) for call in calls} == {((1, 1), 17)}
+    assert {(tuple(call.ids.shape), call.where.reach) for call in calls} == {((1, 1), FINE)}
     ticks = iter([10.0, 12.5])
     assert floor.replayed(calls, lambda: next(ticks)) == 2.5
 

@@ -76,8 +76,8 @@ def begun(visit: Any, campaign: str, **options: Any) -> tuple[Any, str]:
     act(page, "start", "start")
     code = on(page, "code").locator("[data-screen=code] .code").text_content()
     act(page, "code", "begin")
-    page.wait_for_timeout(SETTLED)
-    return on(page, "task"), code
+    on(page, "task").wait_for_timeout(SETTLED)
+    return page, code
 
 
 def shown(page: Any) -> tuple[str, str, str]:
