@@ -151,7 +151,8 @@ def answers(
             rows = advance(rows, batch)
             done = next((event for event in batch if isinstance(event, Done)), done)
             # Also where nothing is new, as in the queue: gradio can end a call only where it yields.
-            yield snapshot(request, columns, rows, handlers.family, done=False) | context.about
+            if done is None:
+                yield snapshot(request, columns, rows, handlers.family, done=False) | context.about
     last = snapshot(request, columns, rows, handlers.family, done=True) | context.about
     last["gain"] = gain_values(done.gain if done else None)
     if done is not None and request.record:

@@ -16,7 +16,7 @@ from eft_core.allocator import give_back
 from eft_core.crowd import Crowd
 from eft_core.events import Done, Inspected, Queued, RowFinished, Started, TokensDrawn, TokensRecorded, Working
 from eft_core.standing import Standing
-from eft_core.tickets import Claim, Restarted, Said, Ticket, Told, flat, together
+from eft_core.tickets import Claim, Restarted, Said, Ticket, Told, together
 
 log = logging.getLogger(__name__)
 
@@ -74,22 +74,29 @@ class Engine:
         when that returns. Says `Queued` or `Working` where there is nothing else to say for a while.
 
         `script` gets the owner of the rows that it enters into the crowd."""
-        return flat(self.batches(claim, script))
+        ticket = Ticket(claim)
+        self.enter(ticket, script)
+        try:
+            for told in self._followed(ticket):
+                yield from told
+        finally:
+            self.leave(ticket)
 
-    def batches(self, claim: Claim, script: Callable[[Hashable], Told]) -> Generator[list[Any], None, None]:
-        """As `follow`, in lists of what was told at once."""
+    def enter(self, ticket: Ticket, script: Callable[[Hashable], Told]) -> None:
+        """Let a request join the queue; what it tells is for whoever made the ticket."""
         if self._process != os.getpid():
             self._begin()  # forked: nothing of the parent's runs here
-        ticket = Ticket(claim, threading.Condition(self._lock))
-        ticket.script = script(ticket)
+        ticket.changed, ticket.script = threading.Condition(self._lock), script(ticket)
         with self._lock:
             self._waiting.append(ticket)
             self._start()
             self._wanted.notify()
-        try:
-            yield from self._followed(ticket)
-        finally:
-            self._leave(ticket)
+
+    def pulse(self) -> None:
+        """Tell those who wait how many stand before them, if nobody follows them: somebody must call this."""
+        with self._lock:
+            for place, ticket in enumerate(self._waiting, 1):
+                ticket.wait(place)
 
     def _followed(self, ticket: Ticket) -> Iterator[list[Said]]:
         last: Said | None = None
@@ -118,13 +125,13 @@ class Engine:
             self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
             self._thread.start()
 
-    def _leave(self, ticket: Ticket) -> None:
+    def leave(self, ticket: Ticket) -> None:
         """Take a request away; its rows are gone when this returns."""
         with self._lock:
+            ticket.left = True
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
-                ticket.ended = True
-            ticket.left = True
+                ticket.end()
             while not ticket.ended and threading.current_thread() is not self._thread:
                 ticket.changed.wait()
         ticket.script.close()
@@ -146,7 +153,7 @@ class Engine:
             self.crowd = Crowd(self.crowd.tokens)
             self._restarts += 1
             for ticket in lost:
-                self._settle(ticket, Restarted("the engine failed and was started again: press Run to try again."))
+                ticket.end(Restarted("the engine failed and was started again: press Run to try again."))
             self._thread = None
             if self._waiting:
                 self._start()
@@ -187,7 +194,7 @@ class Engine:
                 if not together(ticket.claim, [each.claim for each in self._running]):
                     return
             except Exception as error:  # it cannot even be asked: it is for whoever asked
-                self._settle(self._waiting.pop(0), error)
+                self._waiting.pop(0).end(error)
             else:
                 self._running.append(self._waiting.pop(0))
 
@@ -225,10 +232,7 @@ class Engine:
         often = all(isinstance(event, TokensDrawn | TokensRecorded | RowFinished) for event in events)
         if not ticket.held or (often and not self._due(ticket)):
             return
-        with self._lock:
-            ticket.told += ticket.held
-            ticket.changed.notify()
-        ticket.held = []
+        ticket.tell()
         # The first tokens are never late.
         ticket.handed = 0.0 if any(isinstance(event, Started) for event in events) else self._clock()
 
@@ -239,10 +243,4 @@ class Engine:
             log.error("a request failed while it was taken away", exc_info=failure)
         with self._lock:
             self._running.remove(ticket)
-            self._settle(ticket, error)
-
-    def _settle(self, ticket: Ticket, error: BaseException | None) -> None:
-        """It is over."""
-        ticket.told += ticket.held
-        ticket.held, ticket.failed, ticket.ended = [], error, True
-        ticket.changed.notify_all()
+            ticket.end(error)

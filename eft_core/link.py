@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -24,7 +24,7 @@ from eft_core.tickets import Restarted
 Answers = queue.SimpleQueue[Answer]
 
 _ROOT = Path(__file__).resolve().parents[1]
-_SILENCE = 1.0  # seconds without any word, after which a sign of life is given in its stead
+_SILENCE = 0.2  # seconds without any word, after which a sign of life is given in its stead
 _GOING = 30.0  # seconds in which a stream that is left must end
 _STOP = 2.0  # seconds that the process has to end
 _GONE = "the engine failed and was started again: press Run to try again."
@@ -46,7 +46,7 @@ class Link:
         self._writing, self._numbers = threading.Lock(), itertools.count()
         self._waiting: dict[int, Answers] = {}
         self._rows: dict[int, int] = {}  # of streams
-        self._write(settings)
+        self.send(settings)
         for family in families:
             self.send(Known(family))
         self._reader = threading.Thread(target=self._read, name="engine's answers", daemon=True)
@@ -83,9 +83,13 @@ class Link:
             raise
         return Stream(self, number, answers)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message | Settings) -> None:
         """Say something; nobody hears it where the process has ended, which those who wait are told."""
-        self._write(message)
+        written = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        stdin = cast(Any, self.process.stdin)
+        with self._writing, suppress(OSError, ValueError):  # it has ended, which its reader sees, or was closed
+            stdin.write(written)
+            stdin.flush()
 
     def forget(self, number: int) -> None:
         """Nobody reads the answers to a call any more."""
@@ -115,13 +119,6 @@ class Link:
         if isinstance(answer, Returned):
             return answer.value
         raise cast(Exception, cast(Ended, answer).error)
-
-    def _write(self, message: object) -> None:
-        written = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        stdin = cast(Any, self.process.stdin)
-        with self._writing, suppress(OSError, ValueError):  # it has ended, which its reader sees, or was closed
-            stdin.write(written)
-            stdin.flush()
 
     def _read(self) -> None:
         stdout = cast(Any, self.process.stdout)
@@ -190,3 +187,10 @@ class Stream(Generator[list[Any], None, None]):
     def _end(self) -> None:
         self._over = True
         self._link.forget(self._number)
+
+
+def flat(stream: Stream) -> Generator[Any, None, None]:
+    """What is told at once, one after the other; closing closes `stream`."""
+    with closing(stream):
+        for told in stream:
+            yield from told

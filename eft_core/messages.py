@@ -25,7 +25,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """What the call returned is a stream: tell its events."""
+    """What was called is a stream: tell its events."""
 
     number: int
 
@@ -58,7 +58,7 @@ class Ended:
     """A stream is over, or the call failed."""
 
     number: int
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 Message = Known | Call | Go | Leave

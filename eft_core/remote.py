@@ -7,19 +7,20 @@ replaced: what ran in it is told so, and the next request is served.
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
 from typing import Any, cast
 
 from eft_core.config import Request, Row, Text
+from eft_core.events import Event, Inspecting, Loading, Queued
 from eft_core.family import Family
-from eft_core.link import Link
+from eft_core.link import Link, flat
 from eft_core.memory import MemoryPlan
 from eft_core.messages import Known
 from eft_core.policy import Member
 from eft_core.scripts import SMALL
-from eft_core.session import Batches, Session, Shared
+from eft_core.session import Session, Shared, quiet
 from eft_core.settings import Settings
 from eft_core.standing import Standing
 from eft_core.tickets import Restarted
@@ -103,7 +104,7 @@ class Remote:
 def _warm(link: Link, family: str, members: Sequence[Member]) -> None:
     """Let a new process read what it will need, before anybody waits for it."""
     try:
-        for _ in link.follow(0, family, "loading", members):
+        for _ in link.follow(0, family, "to_load", members):
             pass
     except Exception:  # whoever asks for them will be told
         log.exception("a new engine's process could not read its members")
@@ -144,22 +145,22 @@ class RemoteSession(Session):
         for link in self._remote.links():
             link.ask(self.family.name, "read_anew")
 
-    def streaming(self, request: Request) -> Batches:
+    def stream(self, request: Request) -> Generator[Event, None, None]:
         """As a session's."""
-        return self._place(request.rows).follow(len(request.rows), self.family.name, "streaming", request)
+        return flat(self._place(request.rows).follow(len(request.rows), self.family.name, "to_stream", request))
 
-    def inspecting(self, texts: Sequence[Text]) -> Batches:
+    def inspect(self, texts: Sequence[Text]) -> Generator[Inspecting, None, None]:
         """As a session's."""
-        return self._place(texts).follow(len(texts), self.family.name, "inspecting", tuple(texts))
+        return flat(self._place(texts).follow(len(texts), self.family.name, "to_inspect", tuple(texts)))
 
-    def loading(self, members: Sequence[Member]) -> Batches:
+    def load(self, members: Sequence[Member]) -> Generator[Queued | Loading, None, None]:
         """As a session's, into the first process."""
-        return self._remote.links()[0].follow(0, self.family.name, "loading", tuple(members))
+        return quiet(flat(self._remote.links()[0].follow(0, self.family.name, "to_load", tuple(members))))
 
-    def unloading(self) -> Batches:
+    def unload(self) -> Generator[Queued, None, None]:
         """As a session's, in all processes."""
         for link in self._remote.links():
-            yield from link.follow(0, self.family.name, "unloading")
+            yield from quiet(flat(link.follow(0, self.family.name, "to_unload")))
 
     def _ask(self, method: str, *arguments: Any, patience: float | None = None) -> Any:
         return self._remote.links()[0].ask(self.family.name, method, *arguments, patience=patience)

@@ -30,11 +30,9 @@ from eft_core.models import Models
 from eft_core.policy import Member, Policy
 from eft_core.scripts import Scripts
 from eft_core.settings import Settings
-from eft_core.tickets import flat
+from eft_core.tickets import Errand
 from eft_core.token_text import TokenTexts
 from eft_core.weights import Weights
-
-Batches = Generator[list[Any], None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,64 +126,63 @@ class Session:
 
         The request joins the queue with the first `next`; close the iterator to cancel.
         """
-        return flat(self.streaming(request))
+        return self._follow(self.to_stream(request))
 
     def inspect(self, texts: Sequence[Text]) -> Generator[Inspecting, None, None]:
         """Texts that somebody else wrote, read under their policies: the same records, without generation.
 
         ValueError, now and not later, if it cannot be served. Ends with `Inspected`; close the iterator to cancel.
         """
-        return flat(self.inspecting(texts))
+        return self._follow(self.to_inspect(texts))
 
     def load(self, members: Sequence[Member]) -> Generator[Queued | Loading, None, None]:
         """Bring members into memory when the turn has come; close the iterator to cancel."""
-        return flat(self.loading(members))
+        return quiet(self._follow(self.to_load(members)))
 
     def unload(self) -> Generator[Queued, None, None]:
         """Let this family's weights go when the turn has come."""
-        return flat(self.unloading())
+        return quiet(self._follow(self.to_unload()))
 
-    # --- the same in lists of what is told at once, as another process passes it on (`remote`)
+    def _follow(self, errand: Errand) -> Generator[Any, None, None]:
+        return self._engine.follow(errand.claim, errand.script)
 
-    def streaming(self, request: Request) -> Batches:
-        """`stream`'s events."""
+    # --- what the engine does for these, checked; ValueError if it cannot be served (`worker` runs them too)
+
+    def to_stream(self, request: Request) -> Errand:
+        """`stream`."""
         job = self._jobs.job(request)
         job.memory.check()
         alone = job.speculation is not None and job.speculation.timed
         claim = Claim(self, len(job.rows), job.needs, alone)
-        return self._engine.batches(claim, lambda owner: self._scripts.guarded(self._scripts.stream(job, owner)))
+        return Errand(claim, lambda owner: self._scripts.guarded(self._scripts.stream(job, owner)))
 
-    def inspecting(self, texts: Sequence[Text]) -> Batches:
-        """`inspect`'s events."""
+    def to_inspect(self, texts: Sequence[Text]) -> Errand:
+        """`inspect`."""
         inspection = self._jobs.inspection(texts)
         inspection.memory.check()
         claim = Claim(self, len(texts), inspection.needs)
-        return self._engine.batches(claim, lambda _: self._scripts.guarded(self._scripts.inspect(inspection)))
+        return Errand(claim, lambda _: self._scripts.guarded(self._scripts.inspect(inspection)))
 
-    def loading(self, members: Sequence[Member]) -> Batches:
-        """`load`'s events."""
+    def to_load(self, members: Sequence[Member]) -> Errand:
+        """`load`."""
 
         def script() -> Told:
             yield from self._scripts.load(members, self._jobs.weights_plan(members))
 
-        return self._quiet(script)
+        return self._alone(script)
 
-    def unloading(self) -> Batches:
-        """`unload`'s events."""
+    def to_unload(self) -> Errand:
+        """`unload`."""
 
         def script() -> Told:
             self.models.unload()
             yield []
 
-        return self._quiet(script)
+        return self._alone(script)
 
-    def _quiet(self, script: Callable[[], Told]) -> Batches:
-        """What changes weights runs with nobody else, and gives no sign of work."""
-        claim = Claim(self, 0, Needs(), alone=True)
-        with closing(self._engine.batches(claim, lambda _: self._scripts.guarded(script()))) as batches:
-            for told in batches:
-                if kept := [event for event in told if isinstance(event, Queued | Loading)]:
-                    yield kept
+    def _alone(self, script: Callable[[], Told]) -> Errand:
+        """What changes weights runs with nobody else."""
+        return Errand(Claim(self, 0, Needs(), alone=True), lambda _: self._scripts.guarded(script()))
 
     def fits(self, claims: Sequence[Claim]) -> bool:
         """Whether requests of this family may run together (`engine.Home`)."""
@@ -193,3 +190,11 @@ class Session:
             return False
         needs = [claim.what for claim in claims if isinstance(claim.what, Needs)]
         return self._jobs.together(needs, self._engine.crowd.size).fits
+
+
+def quiet(events: Generator[Any, None, None]) -> Generator[Any, None, None]:
+    """Without signs of work; closing closes `events`."""
+    with closing(events):
+        for event in events:
+            if isinstance(event, Queued | Loading):
+                yield event

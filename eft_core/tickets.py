@@ -1,12 +1,11 @@
 """Requests on their way through the engine: what each takes, who may run together, and what is told of it."""
 
 import threading
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from eft_core.events import Event, Inspecting
+from eft_core.events import Event, Inspecting, Queued
 
 Said = Event | Inspecting
 Told = Generator[list[Said], None, None]
@@ -33,12 +32,20 @@ class Restarted(RuntimeError):
     """The thread failed in what is nobody's request; what ran is lost, and the next one finds a new thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A request that was checked. `script` gets the owner of the rows that it enters into the crowd."""
+
+    claim: Claim
+    script: Callable[[Hashable], Told]
+
+
 @dataclass(eq=False)
 class Ticket:
     """A request on its way. The thread tells, whoever asked follows; `changed` wakes them."""
 
     claim: Claim
-    changed: threading.Condition
+    changed: threading.Condition = field(init=False)
     script: Told = field(init=False)
     told: list[Said] = field(default_factory=list)
     failed: BaseException | None = None
@@ -49,6 +56,48 @@ class Ticket:
     served: int = 0  # the engine's turn in which it did so last
     held: list[Said] = field(default_factory=list)  # told, and not handed over yet
 
+    def tell(self) -> None:
+        """Hand over what is held."""
+        with self.changed:
+            self.told += self.held
+            self.held = []
+            self.changed.notify_all()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It is over, by an error or without one."""
+        with self.changed:
+            self.failed, self.ended = error, True
+            self.tell()
+
+    def wait(self, ahead: int) -> None:
+        """It still waits: who follows sees that by asking."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Heard(Ticket):
+    """A request that nobody follows: the thread itself calls `hear` with what it tells, and then `over`."""
+
+    hear: Callable[[list[Said]], None]
+    over: Callable[[BaseException | None], None]
+
+    def tell(self) -> None:
+        """Hand over what is held, unless nobody wants it any more."""
+        held, self.held = self.held, []
+        if held and not self.left:
+            self.hear(held)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """As any ticket's."""
+        super().end(error)
+        with self.changed:
+            self.changed.notify_all()
+        self.over(error)
+
+    def wait(self, ahead: int) -> None:
+        """Tell how many stand before it."""
+        if not self.left:
+            self.hear([Queued(ahead)])
+
 
 def together(claim: Claim, others: Sequence[Claim]) -> bool:
     """Whether a request may run with those that run."""
@@ -57,10 +106,3 @@ def together(claim: Claim, others: Sequence[Claim]) -> bool:
     if claim.alone or any(other.alone or other.home is not claim.home for other in others):
         return False
     return claim.home.fits([*others, claim])
-
-
-def flat(batches: Generator[list[Any], None, None]) -> Generator[Any, None, None]:
-    """What is told at once, one after the other; closing closes `batches`."""
-    with closing(batches):
-        for told in batches:
-            yield from told

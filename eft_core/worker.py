@@ -12,20 +12,20 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator
-from contextlib import closing
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from eft_core.allocator import one_heap
+from eft_core.engine import PULSE
 from eft_core.logs import configure, secrets_of
 from eft_core.messages import Answer, Call, Ended, Go, Known, Leave, Message, Returned, Told
 from eft_core.session import Session, Shared
 from eft_core.settings import Settings
+from eft_core.tickets import Errand, Heard, Said, Ticket
 
 log = logging.getLogger(__name__)
-
-
-Stream = Generator[list[Any], None, None]
 
 
 class Worker:
@@ -35,8 +35,9 @@ class Worker:
         self._settings, self._shared = settings, Shared()
         self._answers, self._writing = answers, threading.Lock()
         self._sessions: dict[str, Session] = {}
-        self._streams: dict[int, Stream] = {}  # that nobody has begun to read
-        self._left: dict[int, threading.Event] = {}  # of those that are read
+        self._errands: dict[int, Errand] = {}  # of streams that nobody has begun to read
+        self._tickets: dict[int, Ticket] = {}  # of those that are read
+        self._spawn(self._pulse)
 
     def take(self, message: Message) -> None:
         """Do what is asked, in a thread of its own where that may take a while."""
@@ -46,13 +47,12 @@ class Worker:
             case Call():
                 self._spawn(self._call, message)
             case Go(number):
-                left = self._left[number] = threading.Event()
-                self._spawn(self._follow, number, self._streams.pop(number), left)
-            case Leave(number) if number in self._streams:
-                self._streams.pop(number).close()
+                self._begin(number, self._errands.pop(number))
+            case Leave(number) if number in self._errands:
+                del self._errands[number]
                 self._say(Ended(number))
-            case Leave(number) if number in self._left:
-                self._left[number].set()
+            case Leave(number) if (ticket := self._tickets.get(number)) is not None:
+                self._spawn(self._shared.engine.leave, ticket)
 
     def _spawn(self, work: Callable[..., None], *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, name=work.__name__, daemon=True).start()
@@ -66,37 +66,43 @@ class Worker:
         except Exception as error:
             self._end(call.number, error)
             return
-        if isinstance(value, Generator):
-            self._streams[call.number] = value
+        if isinstance(value, Errand):
+            self._errands[call.number] = value
             value = None
         self._say(Returned(call.number, value))
 
-    def _follow(self, number: int, stream: Stream, left: threading.Event) -> None:
-        error = None
-        try:
-            with closing(stream):
-                for events in stream:
-                    if left.is_set():
-                        break
-                    self._say(Told(number, events))
-        except Exception as failure:
-            error = failure
-        del self._left[number]
-        self._end(number, error)
+    def _begin(self, number: int, errand: Errand) -> None:
+        """Run a stream. The engine's thread writes its events by itself: waking another one for each would take a
+        twentieth of what it does."""
 
-    def _end(self, number: int, error: Exception | None) -> None:
+        def hear(events: list[Said]) -> None:
+            self._say(Told(number, events))
+
+        def over(error: BaseException | None) -> None:
+            del self._tickets[number]
+            self._end(number, error)
+
+        ticket = self._tickets[number] = Heard(errand.claim, hear=hear, over=over)
+        self._shared.engine.enter(ticket, errand.script)
+
+    def _pulse(self) -> None:
+        while True:
+            time.sleep(PULSE)
+            self._shared.engine.pulse()
+
+    def _end(self, number: int, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, ValueError):
             log.error("a request failed", exc_info=error)
         self._say(Ended(number, error and portable(error)))
 
     def _say(self, answer: Answer) -> None:
         written = pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
-        with self._writing:
+        with self._writing, suppress(OSError):  # nobody is there any more, as this one's input tells too
             self._answers.write(written)
             self._answers.flush()
 
 
-def portable(error: Exception) -> Exception:
+def portable(error: BaseException) -> BaseException:
     """The error without its frames, as another process may read it: as itself where that can be."""
     error = error.with_traceback(None)
     error.__cause__ = error.__context__ = None

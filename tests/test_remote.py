@@ -56,7 +56,7 @@ def test_what_is_refused_there_is_refused_here_at_once(far: RemoteSession) -> No
 def test_a_stream_that_is_closed_or_dropped_frees_its_rows(far: RemoteSession, remote: Remote) -> None:
     with closing(far.stream(asked(far, 60))) as events:
         assert any(isinstance(event, TokensDrawn) for event in events)
-    dropped = far.streaming(asked(far))
+    dropped = far.stream(asked(far))
     assert far.queue_length == 1
     del dropped
     assert far.queue_length == 0
