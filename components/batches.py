@@ -5,11 +5,10 @@ reads the session; the reader of the batches is awake all the time and can leave
 """
 
 import contextvars
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from time import monotonic
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from eft_core.events import TokensDrawn
 
@@ -23,13 +22,6 @@ def usual() -> float:
     return INTERVAL
 
 
-class _End:
-    """The stream is over, with the exception that ended it or without one."""
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
-
-
 def batches(
     start: Callable[[], Iterator[Item]], stop: threading.Event, interval: Callable[[], float] = usual
 ) -> Iterator[list[Item]]:
@@ -38,53 +30,67 @@ def batches(
     Ends when the stream ends (an exception of the stream is raised here), or soon after `stop` is set. Closing this
     iterator sets `stop`, and the reading thread then closes the stream: the session frees its rows.
     """
-    items: queue.SimpleQueue[Item | _End] = queue.SimpleQueue()
-    begun = False
+    told: _Told[Item] = _Told()
     # In the context of the request: ZeroGPU's package finds there which visitor lends the GPU from their share.
     run = contextvars.copy_context().run
-    threading.Thread(target=run, args=(_read, start, stop, items), name="comparison", daemon=True).start()
+    threading.Thread(target=run, args=(_read, start, stop, told), name="comparison", daemon=True).start()
     try:
         while not stop.is_set():
-            batch, end = _gather(items, monotonic() + interval(), hurried=not begun)
-            begun = begun or any(isinstance(item, TokensDrawn) for item in batch)
-            if batch or end is None:
+            told.wait(interval())
+            over = told.over  # nothing is told after it
+            batch = told.taken()
+            if batch or not over:
                 yield batch
-            if end is not None:
-                if end.error is not None:
-                    raise end.error
+            if over:
+                if told.error is not None:
+                    raise told.error
                 return
     finally:
         stop.set()
 
 
-def _gather(items: "queue.SimpleQueue[Item | _End]", deadline: float, hurried: bool) -> tuple[list[Item], _End | None]:
-    """What arrives until the deadline, and the end if it is among it. `hurried`: until the first token, if it comes."""
-    batch: list[Item] = []
-    while (left := deadline - monotonic()) > 0:
-        try:
-            item = items.get(timeout=left)
-        except queue.Empty:
-            break
-        if isinstance(item, _End):
-            return batch, item
-        batch.append(item)
-        if hurried and isinstance(item, TokensDrawn):
-            break
-    return batch, None
+class _Told(Generic[Item]):
+    """What the stream told and nobody has taken. `over`: it has ended, with `error` or without one."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.error: BaseException | None = None
+        self._items: deque[Item] = deque()
+        self._begun = False
+        self._pressing = threading.Event()
+
+    def add(self, item: Item) -> None:
+        """Whoever waits is woken by the first token alone: waking takes more than all that is told meanwhile."""
+        self._items.append(item)
+        if not self._begun and isinstance(item, TokensDrawn):
+            self._begun = True
+            self._pressing.set()
+
+    def end(self, error: BaseException | None = None) -> None:
+        self.error, self.over = error, True
+        self._pressing.set()
+
+    def wait(self, seconds: float) -> None:
+        """For so long, or until the first token or the end."""
+        self._pressing.wait(seconds)
+        self._pressing.clear()
+
+    def taken(self) -> list[Item]:
+        return [self._items.popleft() for _ in range(len(self._items))]
 
 
-def _read(start: Callable[[], Iterator[Item]], stop: threading.Event, items: "queue.SimpleQueue[Item | _End]") -> None:
-    """The thread: pull until the stream or the visitor ends it. Whatever happens, one `_End` is put."""
+def _read(start: Callable[[], Iterator[Item]], stop: threading.Event, told: _Told[Item]) -> None:
+    """The thread: pull until the stream or the visitor ends it. Whatever happens, it says that it is over."""
     stream = None
     try:
         stream = start()
         for item in stream:
             if stop.is_set():
                 break
-            items.put(item)
-        items.put(_End())
+            told.add(item)
+        told.end()
     except BaseException as error:  # handed over: the reader raises it where it can be shown
-        items.put(_End(error))
+        told.end(error)
     finally:
         if stream is not None and hasattr(stream, "close"):
             stream.close()

@@ -23,10 +23,18 @@ class Detokenizer:
 
     def push(self, token: int) -> str:
         """Add a token and return the text that is certain now."""
-        if self.stopped:
-            return ""
-        self._ids.append(token)
-        return self._give(self._fresh(final=False), final=False)
+        self.add(token)
+        return self.news()
+
+    def add(self, token: int) -> bool:
+        """Add a token; whether its text must be looked at at once, for it may meet a stop string."""
+        if not self.stopped:
+            self._ids.append(token)
+        return bool(self._stop)
+
+    def news(self) -> str:
+        """The text of all tokens that is certain now and was not given out yet."""
+        return "" if self.stopped else self._give(self._fresh(final=False), final=False)
 
     def finish(self) -> str:
         """The rest of the text: an incomplete character at the end becomes U+FFFD."""

@@ -35,7 +35,8 @@ class Transcript:
 
     def push(self, token: int) -> bool:
         """Add a token's text; whether a stop string was met."""
-        self._pieces += self._text.push(token)
+        if self._text.add(token):
+            self._pieces += self._text.news()
         return self._text.stopped
 
     def record(self, trace: Trace) -> None:
@@ -53,7 +54,7 @@ class Transcript:
         since, self._sent = self._sent, len(self._ids)
         if since == self._sent:
             return None
-        pieces, self._pieces = self._pieces, ""
+        pieces, self._pieces = self._pieces + self._text.news(), ""
         ids, logprobs, kinds = (tuple(each[since:]) for each in (self._ids, self._logprobs, self._fates))
         return TokensDrawn(row, ids, logprobs, pieces, seconds, kinds)  # type: ignore[arg-type]
 
