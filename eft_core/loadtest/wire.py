@@ -115,10 +115,13 @@ async def _updates(events: AsyncIterator[tuple[str, str]]) -> AsyncIterator[tupl
     async for name, data in events:
         if name == "error":
             raise refusal(error_of(json.loads(data)))
-        if name in ("generating", "complete"):
-            yield name == "complete", data
         if name == "complete":
+            async for _ in events:  # to the stream's end, which follows: the connection serves the next request
+                pass
+            yield True, data
             return
+        if name == "generating":
+            yield False, data
     raise Failed("the stream ended before the answer did")
 
 
