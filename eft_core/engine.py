@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 
 # Seconds between two signs of life while nothing is told; a closed page is noticed within this time.
 PULSE = 0.2
-# Tokens of a request are handed over together, this often: waking a reader takes a part of a small model's step.
-_HANDED, _SLOWLY = 0.04, 0.25  # the second where many are to be woken
+# Tokens of a request are handed over together: waking a reader takes a part of a small model's step. Seconds between
+# two times at least, for each request that runs, and at most.
+_HANDED, _EACH, _SLOWLY = 0.04, 0.05, 0.4
 # The most steps' time that whoever has answers to read waits for those who have none yet, where these are many.
 _PATIENT = 4.0
 # Pieces that one request reads before others do: a short prompt on every member.
@@ -225,7 +226,7 @@ class Engine:
 
     def _due(self, ticket: Ticket) -> bool:
         """Whether what was drawn since may be told: for all steps at once, which costs little more than for one."""
-        return self._clock() - ticket.handed >= min(_SLOWLY, max(_HANDED, 0.03 * len(self._running)))
+        return self._clock() - ticket.handed >= min(_SLOWLY, max(_HANDED, _EACH * len(self._running)))
 
     def _tell(self, ticket: Ticket, events: list[Said]) -> None:
         ticket.held += events
