@@ -42,6 +42,7 @@ from eft_core.events import Done, Queued
 from eft_core.family import Family
 from eft_core.session import Session
 from eft_core.settings import Settings
+from eft_core.tickets import Restarted
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def settings(decoding: tuple[Any, ...]) -> Decoding:
 
 def sentence(error: Exception) -> str:
     """An error as people read it. What is not the visitor's doing is logged, and told without its details."""
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError | Restarted):
         text = str(error)
         return text[:1].upper() + text[1:]
     log.error("a comparison failed", exc_info=error)

@@ -36,8 +36,8 @@ def opened(
     machine = machine_for(settings, environ)
     fetch = download if machine.space else None
     choice = _choice(settings, replace(machine, space=fetch is not None))
-    workers = 0 if zero else _workers(settings, machine)
-    remote = Remote(settings, workers) if workers else None
+    processes = 0 if zero else processes_for(settings, machine)
+    remote = Remote(settings, processes) if processes else None
     make = zero.session if zero else partial(RemoteSession, remote) if remote else Session
     lab = Lab(settings, make, choice.family, remote.standing if remote else None)
     if fetch is not None and not is_present(choice.family):
@@ -50,7 +50,7 @@ def opened(
     return lab, f"EFT Lab begins with {choice.reason}"
 
 
-def _workers(settings: Settings, machine: Machine) -> int:
+def processes_for(settings: Settings, machine: Machine) -> int:
     """Processes of the engine at most: a core each, but one where a GPU or a bound of memory is for all."""
     if settings.workers is not None:
         return settings.workers

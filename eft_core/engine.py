@@ -154,7 +154,7 @@ class Engine:
             self.crowd = Crowd(self.crowd.tokens)
             self._restarts += 1
             for ticket in lost:
-                ticket.end(Restarted("the engine failed and was started again: press Run to try again."))
+                ticket.end(Restarted())
             self._thread = None
             if self._waiting:
                 self._start()

@@ -27,7 +27,6 @@ _ROOT = Path(__file__).resolve().parents[1]
 _SILENCE = 0.2  # seconds without any word, after which a sign of life is given in its stead
 _GOING = 30.0  # seconds in which a stream that is left must end
 _STOP = 2.0  # seconds that the process has to end
-_GONE = "the engine failed and was started again: press Run to try again."
 
 
 class Link:
@@ -112,7 +111,7 @@ class Link:
         self._waiting[number] = answers
         self.send(Call(number, family, method, arguments))
         if self.broken:  # and its reader may be past this call
-            answers.put(Ended(number, Restarted(_GONE)))
+            answers.put(Ended(number, Restarted()))
         return number, answers
 
     def _returned(self, answer: Answer) -> Any:
@@ -129,7 +128,7 @@ class Link:
                     answers.put(answer)
         self.broken = True
         for number, answers in list(self._waiting.items()):
-            answers.put(Ended(number, Restarted(_GONE)))
+            answers.put(Ended(number, Restarted()))
         self.process.wait()
         stdout.close()
         with self._writing, suppress(OSError):

@@ -19,7 +19,6 @@ from eft_core.link import Link, flat
 from eft_core.memory import MemoryPlan
 from eft_core.messages import Known
 from eft_core.policy import Member
-from eft_core.scripts import SMALL
 from eft_core.session import Session, Shared, quiet
 from eft_core.settings import Settings
 from eft_core.standing import Standing
@@ -34,8 +33,8 @@ class Remote:
     """The processes. Safe to share between threads."""
 
     def __init__(self, settings: Settings, most: int = 1) -> None:
-        """At most `most` processes, which share the settings' rows."""
-        self._settings = replace(settings, rows=-(-settings.rows // most))
+        """At most `most` processes; those that run small members share the settings' rows."""
+        self._settings = replace(settings, workers=most)
         self._most = most
         self._changing = threading.Lock()
         self._families: dict[str, Family] = {}
@@ -167,16 +166,7 @@ class RemoteSession(Session):
 
     def _place(self, asked: Sequence[Row] | Sequence[Text]) -> Link:
         """The process for what is asked."""
-        if not self._small:
+        if not self.small:
             return self._remote.links()[0]
         members = dict.fromkeys(member for each in asked for member in each.policy.members())
         return self._remote.place(self.family.name, tuple(members))
-
-    @property
-    def _small(self) -> bool:
-        """Whether one core is enough for all members that are here."""
-        here = [member for member, place in self.family.checkpoints.items() if place.present()]
-        try:
-            return sum(self.models.weight_bytes(member) for member in here) < SMALL
-        except ValueError:  # their files are damaged, which the other process says better
-            return False

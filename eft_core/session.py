@@ -28,7 +28,7 @@ from eft_core.jobs import Jobs, Needs
 from eft_core.memory import MemoryPlan
 from eft_core.models import Models
 from eft_core.policy import Member, Policy
-from eft_core.scripts import Scripts
+from eft_core.scripts import SMALL, Scripts
 from eft_core.settings import Settings
 from eft_core.tickets import Errand
 from eft_core.token_text import TokenTexts
@@ -98,6 +98,21 @@ class Session:
     def read_anew(self) -> None:
         """New files have come: look at them when they are next asked for."""
         self.models.read_anew()
+        self.__dict__.pop("small", None)
+
+    @cached_property
+    def small(self) -> bool:
+        """Whether one core is enough for all members that are here."""
+        here = [member for member, place in self.family.checkpoints.items() if place.present()]
+        try:
+            return sum(self.models.weight_bytes(member) for member in here) < SMALL
+        except ValueError:  # their files are damaged, which whoever loads them says better
+            return False
+
+    @property
+    def rows(self) -> int:
+        """Rows that run at once in this process. All processes that small members run in share the settings'."""
+        return -(-self.settings.rows // (self.settings.workers or 1)) if self.small else self.settings.rows
 
     @cached_property
     def token_texts(self) -> TokenTexts:
@@ -186,7 +201,7 @@ class Session:
 
     def fits(self, claims: Sequence[Claim]) -> bool:
         """Whether requests of this family may run together (`engine.Home`)."""
-        if sum(claim.rows for claim in claims) > self.settings.rows:
+        if sum(claim.rows for claim in claims) > self.rows:
             return False
         needs = [claim.what for claim in claims if isinstance(claim.what, Needs)]
         return self._jobs.together(needs, self._engine.crowd.size).fits

@@ -29,7 +29,10 @@ class Claim:
 
 
 class Restarted(RuntimeError):
-    """The thread failed in what is nobody's request; what ran is lost, and the next one finds a new thread."""
+    """The thread failed in what is nobody's request, or its process ended; what ran is lost, the next one is served."""
+
+    def __init__(self, said: str = "the engine failed and was started again: press Run to try again.") -> None:
+        super().__init__(said)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,24 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(session: Any) -> None:
     assert other == [each.token for step in run(session, rows[1:])[0] for each in step]
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, WARM])
+def test_in_a_crowd_members_that_few_rows_need_rest_every_other_step(session: Any, sampling: Sampling) -> None:
+    """What all draw is what each draws alone; in few rows, and when the crowd has gone, nobody rests."""
+    prompts = [tuple(range(2, 6 + number)) for number in range(9)]
+    crowd = [Continuation(prompt, plain("small"), sampling, 0, 10) for prompt in prompts[1:]]
+    few = Continuation(prompts[0], up_scale("large", "small"), sampling, 0, 10)
+    steps, calls = run(session, [few, *crowd])
+    drawn = [{each.row: each.token for each in step} for step in steps[1:]]
+    assert [0 in step for step in drawn] == [True, False] * 5 + [True] * 5
+    assert all(len(step) == (9 if 0 in step else 8) for step in drawn[:10])
+    assert [shape for shape in calls[Member("large")] if shape[1] == 1] == [(1, 1)] * 10
+    for row, given in enumerate([few, *crowd]):
+        alone, _ = run(session, [given])
+        assert [step[row] for step in drawn if row in step] == [each.token for step in alone for each in step]
+    steps, _ = run(session, [few, *crowd[:6]])
+    assert all(len(step) == 7 for step in steps[1:])
+
+
 @pytest.mark.parametrize("after", [1, 2, 5])
 def test_closing_the_generator_frees_all_caches(session: Any, after: int) -> None:
     rows = [Continuation((5, 6, 7), up_scale("large", "small"), GREEDY, 0, 20)]

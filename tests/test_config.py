@@ -133,6 +133,11 @@ def test_compare_gives_every_policy_every_sample() -> None:
 def test_settings_come_from_the_environment_given() -> None:
     environment = {"EFT_FAMILY": "pythia", "EFT_MEMORY_GB": "1.5", "EFT_THREADS": "2", "EFT_FAMILIES": "my.toml"}
     assert Settings.from_environment(environment) == Settings("pythia", "my.toml", memory_gb=1.5, threads=2)
+    assert Settings.from_environment({}).workers is None
+    assert [Settings.from_environment({"EFT_WORKERS": each}).workers for each in ("0", "3")] == [0, 3]
+    for wrong in ("-1", "many", "1.5"):
+        with pytest.raises(ValueError, match="EFT_WORKERS"):
+            Settings.from_environment({"EFT_WORKERS": wrong})
     with pytest.raises(ValueError, match="EFT_MEMORY_GB"):
         Settings.from_environment({"EFT_MEMORY_GB": "much"})
 

@@ -4,16 +4,18 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from here import seconds_until
 
+from eft_core import session as session_module
 from eft_core.config import Limits, Request, Text
-from eft_core.events import Inspected, TokensDrawn
+from eft_core.events import Done, Inspected, TokensDrawn
 from eft_core.family import default_columns
 from eft_core.remote import Remote, RemoteSession
-from eft_core.session import Shared
+from eft_core.session import Session, Shared
 from eft_core.settings import Settings
 from eft_core.tickets import Restarted
 
@@ -82,11 +84,25 @@ def test_two_requests_that_meet_get_two_processes(far: RemoteSession, remote: Re
 
 def test_a_process_that_is_killed_is_replaced(far: RemoteSession, remote: Remote) -> None:
     before = remote.standing().restarts
-    with closing(far.stream(asked(far, 60))) as events:
+    assert len(remote.links()) == 2
+    with closing(far.stream(asked(far, 60))) as events, closing(far.stream(asked(far, 60))) as others:
         next(events)
         busy = next(link for link in remote.links() if link.requests)
+        next(others)
         os.kill(busy.process.pid, signal.SIGKILL)
         with pytest.raises(Restarted, match="started again: press Run"):
             list(events)
+        assert isinstance(list(others)[-1], Done), "who runs in another process goes on"
     assert far.ask(asked(far))
     assert remote.standing().restarts == before + 1
+
+
+def test_processes_share_the_rows_of_small_members_and_not_of_others(
+    families_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(families_file=families_file, device="cpu", rows=9, workers=2)
+    assert Session(settings, "llama").rows == 5
+    monkeypatch.setattr(session_module, "SMALL", 1)
+    assert Session(settings, "llama").rows == 9, "one process runs these"
+    monkeypatch.undo()
+    assert Session(replace(settings, workers=0), "llama").rows == 9

@@ -4,16 +4,19 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from components.starting import machine_for, opened
+from components.starting import machine_for, opened, processes_for
 from eft_core.config import Limits, Request
 from eft_core.family import default_columns
+from eft_core.hardware import Machine
 from eft_core.lab import Lab
 from eft_core.session import Session
 from eft_core.settings import Settings
 
+GB = 10**9
 UPGRADE = {"CPU_CORES": "8", "MEMORY": "32Gi"}
 SPACE = UPGRADE | {"SPACE_ID": "somebody/eft-lab"}
 
@@ -46,6 +49,23 @@ def test_the_variable_decides_whatever_the_machine(settings: Settings, families_
     assert sentence == "EFT Lab begins with Tiny gpt2, as EFT_FAMILY says."
     with pytest.raises(ValueError, match=r"no family 'pear'; there are .*atlas"):
         opened(replace(settings, family="pear"), {})
+
+
+@pytest.mark.parametrize(
+    ("asked", "machine", "processes"),
+    [
+        ({}, Machine(2, 16 * GB), 2),
+        ({}, Machine(32, 64 * GB), 4),
+        ({}, Machine(32, 64 * GB, 80 * GB), 1),
+        ({"memory_gb": 4.0}, Machine(2, 16 * GB), 1),
+        ({"workers": 0}, Machine(2, 16 * GB), 0),
+        ({"workers": 3, "memory_gb": 4.0}, Machine(2, 64 * GB, 80 * GB), 3),
+    ],
+)
+def test_the_engine_has_as_many_processes_as_the_machine_bears(
+    asked: dict[str, Any], machine: Machine, processes: int
+) -> None:
+    assert processes_for(Settings(**asked), machine) == processes
 
 
 def test_two_cores_begin_with_atlas(settings: Settings) -> None:
