@@ -83,11 +83,12 @@ def _read(start: Callable[[], Iterator[Item]], stop: threading.Event, told: _Tol
     """The thread: pull until the stream or the visitor ends it. Whatever happens, it says that it is over."""
     stream = None
     try:
-        stream = start()
-        for item in stream:
-            if stop.is_set():
-                break
-            told.add(item)
+        if not stop.is_set():
+            stream = start()
+            for item in stream:
+                if stop.is_set():
+                    break
+                told.add(item)
         told.end()
     except BaseException as error:  # handed over: the reader raises it where it can be shown
         told.end(error)

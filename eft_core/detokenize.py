@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _INCOMPLETE = "\ufffd"
+_LOOKED_AT = 16  # ids from the end, in which a character may be incomplete: a model that writes bytes has no bound
 
 
 class Detokenizer:
@@ -41,13 +42,15 @@ class Detokenizer:
         return "" if self.stopped else self._give(self._fresh(final=True), final=True)
 
     def _fresh(self, final: bool) -> str:
-        """Text of the ids that were not shown yet, if it ends with a whole character (or nothing can follow)."""
+        """Text of the ids that were not shown yet, up to the last of them that ends a character (if any may follow)."""
         shown = self._decode(self._ids[self._prefix : self._read])
-        now = self._decode(self._ids[self._prefix :])
-        if not final and (len(now) <= len(shown) or now.endswith(_INCOMPLETE)):
-            return ""
-        self._prefix, self._read = self._read, len(self._ids)
-        return now[len(shown) :]
+        last = len(self._ids)
+        for end in range(last, max(self._read, last - _LOOKED_AT), -1):
+            now = self._decode(self._ids[self._prefix : end])
+            if final or (len(now) > len(shown) and not now.endswith(_INCOMPLETE)):
+                self._prefix, self._read = self._read, end
+                return now[len(shown) :]
+        return ""
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -41,6 +41,25 @@ def test_any_tokens_give_the_decoded_whole(tokenizer: Any, seed: int) -> None:
     assert "".join(got) == whole(tokenizer, ids)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_tokens_that_are_told_together_give_the_same_whole(tokenizer: Any, seed: int) -> None:
+    chance = random.Random(seed)
+    ids = [chance.randrange(len(tokenizer)) for _ in range(60)]
+    detokenizer, got = Detokenizer(tokenizer), ""
+    for token in ids:
+        assert not detokenizer.add(token), "without stop strings its text may wait"
+        got += detokenizer.news() if chance.random() < 0.2 else ""
+        assert whole(tokenizer, ids).startswith(got)
+    assert got + detokenizer.finish() == whole(tokenizer, ids)
+
+
+def test_of_tokens_that_are_told_together_only_the_character_at_the_end_waits(tokenizer: Any) -> None:
+    detokenizer = Detokenizer(tokenizer)
+    for token in tokenizer("ab 😀", add_special_tokens=False)["input_ids"][:-1]:
+        detokenizer.add(token)
+    assert detokenizer.news() == "ab "
+
+
 def test_an_incomplete_character_at_the_end_is_flushed_as_a_replacement(tokenizer: Any) -> None:
     ids = tokenizer("ok 😀", add_special_tokens=False)["input_ids"][:-1]
     got = pieces(tokenizer, ids)

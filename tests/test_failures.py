@@ -344,7 +344,7 @@ def test_texts_that_do_not_fit_together_are_read_in_smaller_batches(
 
 
 def test_closing_frees_the_session(session: Session) -> None:
-    steps = examined(session, [Case("Q?", "Answer")] * 3, UP)
+    steps = examined(session, [Case("Q?", "Answer" * 20)] * 40, UP)
     next(steps)
     assert session.queue_length == 1
     steps.close()
