@@ -64,6 +64,10 @@ def test_every_number_of_visitors_goes_through_the_whole_mix() -> None:
 def test_a_quick_run_is_bounded_below_five_minutes() -> None:
     start, references = 30, 20
     assert command.QUICK.whole + start + references < 300
+    assert [
+        command.scale_of(command._parser().parse_args([*each, "--visitors", "1,16"])).each(16)
+        for each in (["--requests", "3"], ["--quick", "--requests", "1"], ["--quick"], [])
+    ] == [3, 1, 24, 36]
     assert Scale((1, 16), 3, 12, 1, 1).each(1) == 12
     assert Scale((1, 16), 3, 12, 1, 1).each(16) == 3
 

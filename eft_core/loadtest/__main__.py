@@ -20,7 +20,8 @@ from eft_core.loadtest.server import served
 
 # Of all together more than 1,000 requests; and what ends within five minutes on two slow cores.
 FULL = Scale((1, 4, 16, 64), requests=12, least=576, seconds=300, whole=1500)
-QUICK = Scale((1, 4, 16, 64), requests=12, least=12, seconds=30, whole=240)
+QUICK = Scale((1, 4, 16, 64), requests=12, least=384, seconds=30, whole=240)
+MIX = 12  # comparisons; every round has at least all of them
 MOST_VISITORS, MOST_REQUESTS, MOST_SECONDS, MOST_MINUTES = 256, 1000, 3600, 24 * 60
 
 
@@ -65,7 +66,8 @@ def scale_of(options: argparse.Namespace) -> Scale:
     if not 0 < seconds <= MOST_SECONDS:
         raise ValueError(f"--seconds must be above 0 and at most {MOST_SECONDS}: how long a round may take.")
     whole = usual.whole if options.seconds is None else (seconds + 60) * (len(visitors) + 1)
-    return Scale(visitors, requests, usual.least, seconds, whole)
+    least = usual.least if options.requests is None else MIX
+    return Scale(visitors, requests, least, seconds, whole)
 
 
 def counts(text: str) -> tuple[int, ...]:
