@@ -150,8 +150,10 @@ def test_a_handler_is_found_by_what_it_hears_and_writes() -> None:
 
 
 def test_a_boards_log_has_the_texts_of_its_columns() -> None:
-    log = '{"t":"id","id":"a"}\n{"t":"row","c":2,"x":"Nai"}\n{"t":"row","c":1,"x":"It"}\n{"t":"row","c":2,"x":"robi"}\n'
-    assert page.board_texts(log) == ["It", "Nairobi"]
+    log = '{"t":"id","id":"a"}\n{"t":"run","columns":[{"key":1},{"key":3},{"key":2}]}\n{"t":"row","c":2,"x":"Nai"}\n'
+    assert page.board_texts(log) == ["", "", "Nai"], "a column that has nothing yet keeps its place"
+    log += '{"t":"row","c":1,"x":"It"}\n{"t":"row","c":2,"x":"robi"}\n'
+    assert page.board_texts(log) == ["It", "", "Nairobi"]
     with pytest.raises(wire.Failed, match="broken"):
         page.raise_for(log + '{"t":"error","text":"broken"}\n')
 

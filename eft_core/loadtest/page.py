@@ -157,11 +157,11 @@ def lines(log: object, kind: str) -> list[dict[str, Any]]:
 
 
 def board_texts(log: str) -> list[str]:
-    """The texts of all columns that a run's log has so far, in their order."""
-    texts: dict[int, str] = {}
+    """The texts of all columns of a run that its log has so far, in their order; "" of those that have none yet."""
+    texts = {column["key"]: "" for run in lines(log, "run") for column in run["columns"]}
     for row in lines(log, "row"):
-        texts[row["c"]] = texts.get(row["c"], "") + row["x"]
-    return [texts[key] for key in sorted(texts)]
+        texts[row["c"]] += row["x"]
+    return list(texts.values())
 
 
 def raise_for(log: str) -> None:
