@@ -185,7 +185,7 @@ def _layer(module: Any) -> Layer:
 def columns(parts: list[nn.Parameter]) -> Tensor:
     """Matrices (out, in) side by side as one (in, out), as `joined`.
 
-    On a CPU it lies in memory as it is read here: a product with a few rows then takes two thirds of the time.
+    On a CPU it lies in memory as it is read here: products with a few rows are faster so.
     """
     first, lengths = parts[0], [len(part) for part in parts]
     if first.device.type != "cpu" or first.dtype != torch.float32:

@@ -72,8 +72,7 @@ class Worker:
         self._say(Returned(call.number, value))
 
     def _begin(self, number: int, errand: Errand) -> None:
-        """Run a stream. The engine's thread writes its events by itself: waking another one for each would take a
-        twentieth of what it does."""
+        """Run a stream. The engine's thread writes its events by itself: waking another one takes longer."""
 
         def hear(events: list[Said]) -> None:
             self._say(Told(number, events))

@@ -142,6 +142,7 @@ def test_the_weights_stay_one_copy_with_the_same_values(kind: str) -> None:
     for layer in lean.layers:
         for tensor in (layer.qkv, layer.output, layer.gate_up, layer.down):
             assert tensor.untyped_storage().data_ptr() in after
+            assert tensor.is_contiguous(), "it lies as it is read"
     Lean(made, WIDTH)  # as a second model on the same network does
     assert storages(made) == after
 
