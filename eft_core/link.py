@@ -63,7 +63,8 @@ class Link:
 
     def ask(self, family: str, method: str, *arguments: Any, patience: float | None = None) -> Any:
         """What a method of the family's session returns; raises what it raises. TimeoutError after `patience`."""
-        number, answers = self._call(family, method, arguments)
+        number = next(self._numbers)
+        answers = self._call(number, family, method, arguments)
         try:
             return self._returned(answers.get(timeout=patience))
         except queue.Empty:
@@ -71,11 +72,16 @@ class Link:
         finally:
             self.forget(number)
 
-    def follow(self, rows: int, family: str, method: str, *arguments: Any) -> "Stream":
-        """The stream that a method of the family's session returns; raises at once what the method raises."""
-        number, answers = self._call(family, method, arguments)
+    def expect(self, rows: int) -> int:
+        """The number of a stream that `follow` will ask for: its rows count from now on."""
+        number = next(self._numbers)
         self._rows[number] = rows
+        return number
+
+    def follow(self, number: int, family: str, method: str, *arguments: Any) -> "Stream":
+        """The stream that a method of the family's session returns; raises at once what the method raises."""
         try:
+            answers = self._call(number, family, method, arguments)
             self._returned(answers.get())
         except BaseException:
             self.forget(number)
@@ -106,13 +112,12 @@ class Link:
             self.process.wait()
         self._reader.join(_STOP)
 
-    def _call(self, family: str, method: str, arguments: tuple[Any, ...]) -> tuple[int, Answers]:
-        number, answers = next(self._numbers), Answers()
-        self._waiting[number] = answers
+    def _call(self, number: int, family: str, method: str, arguments: tuple[Any, ...]) -> Answers:
+        answers = self._waiting[number] = Answers()
         self.send(Call(number, family, method, arguments))
         if self.broken:  # and its reader may be past this call
             answers.put(Ended(number, Restarted()))
-        return number, answers
+        return answers
 
     def _returned(self, answer: Answer) -> Any:
         if isinstance(answer, Returned):

@@ -54,9 +54,10 @@ class Remote:
         with self._changing:
             return list(self._alive())
 
-    def place(self, family: str, members: Sequence[Member]) -> Link:
-        """Where a request of small members goes, which one core is enough for: to the process that has the least to
-        do. Where all have something, another one is started for those who come next, and reads these members."""
+    def place(self, rows: int, family: str, members: Sequence[Member]) -> tuple[Link, int]:
+        """Where a request of small members goes, which one core is enough for, and its number there: to the process
+        that has the least to do. Where all have something, another one is started for those who come next, and reads
+        these members."""
         with self._changing:
             first, *others = self._alive()
             found = min((first, *(each for each in others if each.ready)), key=lambda link: link.rows)
@@ -64,7 +65,7 @@ class Remote:
                 self._links.append(self._started())
                 warm = self._links[-1], family, tuple(members)
                 threading.Thread(target=_warm, args=warm, name="warming", daemon=True).start()
-            return found
+            return found, found.expect(rows)
 
     def close(self) -> None:
         """End the processes."""
@@ -103,7 +104,7 @@ class Remote:
 def _warm(link: Link, family: str, members: Sequence[Member]) -> None:
     """Let a new process read what it will need, before anybody waits for it."""
     try:
-        for _ in link.follow(0, family, "to_load", members):
+        for _ in link.follow(link.expect(0), family, "to_load", members):
             pass
     except Exception:  # whoever asks for them will be told
         log.exception("a new engine's process could not read its members")
@@ -146,27 +147,31 @@ class RemoteSession(Session):
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         """As a session's."""
-        return flat(self._place(request.rows).follow(len(request.rows), self.family.name, "to_stream", request))
+        link, number = self._place(request.rows)
+        return flat(link.follow(number, self.family.name, "to_stream", request))
 
     def inspect(self, texts: Sequence[Text]) -> Generator[Inspecting, None, None]:
         """As a session's."""
-        return flat(self._place(texts).follow(len(texts), self.family.name, "to_inspect", tuple(texts)))
+        link, number = self._place(texts)
+        return flat(link.follow(number, self.family.name, "to_inspect", tuple(texts)))
 
     def load(self, members: Sequence[Member]) -> Generator[Queued | Loading, None, None]:
         """As a session's, into the first process."""
-        return quiet(flat(self._remote.links()[0].follow(0, self.family.name, "to_load", tuple(members))))
+        link = self._remote.links()[0]
+        return quiet(flat(link.follow(link.expect(0), self.family.name, "to_load", tuple(members))))
 
     def unload(self) -> Generator[Queued, None, None]:
         """As a session's, in all processes."""
         for link in self._remote.links():
-            yield from quiet(flat(link.follow(0, self.family.name, "to_unload")))
+            yield from quiet(flat(link.follow(link.expect(0), self.family.name, "to_unload")))
 
     def _ask(self, method: str, *arguments: Any, patience: float | None = None) -> Any:
         return self._remote.links()[0].ask(self.family.name, method, *arguments, patience=patience)
 
-    def _place(self, asked: Sequence[Row] | Sequence[Text]) -> Link:
-        """The process for what is asked."""
+    def _place(self, asked: Sequence[Row] | Sequence[Text]) -> tuple[Link, int]:
+        """The process for what is asked, and its number there."""
         if not self.small:
-            return self._remote.links()[0]
+            link = self._remote.links()[0]
+            return link, link.expect(len(asked))
         members = dict.fromkeys(member for each in asked for member in each.policy.members())
-        return self._remote.place(self.family.name, tuple(members))
+        return self._remote.place(len(asked), self.family.name, tuple(members))

@@ -55,9 +55,12 @@ def test_a_killed_process_of_the_engine_is_told_counted_and_replaced(families_fi
 def test_no_process_of_the_engine_outlives_the_app(families_file: str, tmp_path: Path, number: int) -> None:
     with running(families_file, tmp_path, "app.py") as process:
         address = address_told(process.stdout)  # type: ignore[arg-type]
+        [first] = engines(process)
+        first.suspend()  # so that requests meet, for which there is another one
         calls = [Call(address, f"{QUESTION} {number}") for number in range(4)]
-        seconds_until(lambda: any(call.began.is_set() for call in calls), PATIENCE)
         seconds_until(lambda: len(engines(process)) == 2, PATIENCE)
+        first.resume()
+        seconds_until(lambda: any(call.began.is_set() for call in calls), PATIENCE)
         left = engines(process)
         seconds, _ = ended(process, number)
         assert process.returncode == (0 if number == signal.SIGTERM else -number)

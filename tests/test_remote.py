@@ -82,6 +82,15 @@ def test_two_requests_that_meet_get_two_processes(far: RemoteSession, remote: Re
     assert far.loaded() == []
 
 
+def test_what_is_placed_counts_before_its_process_has_heard_of_it(far: RemoteSession, remote: Remote) -> None:
+    """Else requests that come at once would all be for the same process, which has nothing to do yet."""
+    placed = [remote.place(2, far.family.name, ()) for _ in range(4)]
+    assert sorted(link.rows for link in remote.links()) == [4, 4]
+    for link, number in placed:
+        link.forget(number)
+    assert far.queue_length == 0
+
+
 def test_a_process_that_is_killed_is_replaced(far: RemoteSession, remote: Remote) -> None:
     before = remote.standing().restarts
     assert len(remote.links()) == 2

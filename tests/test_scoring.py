@@ -1,12 +1,14 @@
 """Reading a finished text gives the records that decoding kept while it drew it: every way of decoding, every model."""
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from conftest import CONTEXT, END
+from here import seconds_until
 
 from eft_core import scoring
 from eft_core.config import Limits, Request, Row, Rule, Sampling, Speculation, Text
@@ -199,7 +201,15 @@ def test_closing_an_inspection_frees_its_caches(session: Session, monkeypatch: p
         return caches[-1]
 
     monkeypatch.setattr(Model, "cache", watched)
+    reads, read = count(), scoring._read
+
+    def slowly(*given: Any) -> Any:
+        if next(reads):  # the first is told, and the others wait until nobody wants them
+            seconds_until(lambda: not session._engine._running or session._engine._running[0].left)
+        return read(*given)
+
     monkeypatch.setattr(scoring, "_BYTES", 1)  # a token at a time
+    monkeypatch.setattr(scoring, "_read", slowly)
     stream = session.inspect([Text("Hi", "There it is", up_scale("large", "small"))])
     while not isinstance(next(stream), Reading):
         pass
