@@ -180,7 +180,7 @@ def arrive(page: Any, address: str) -> None:
     answers: list[str] = []
     page.on("response", lambda response: answers.append(response.url) if "/run/predict" in response.url else None)
     page.goto(address)
-    page.wait_for_selector(".card")
+    page.wait_for_selector(".card", state="attached")  # an address may have opened another tab by now
     loads = page.evaluate(LOADS)
     while len(answers) < loads:
         page.wait_for_timeout(20)
