@@ -166,6 +166,9 @@ class RemoteSession(Session):
             yield from quiet(flat(link.follow(link.expect(0), self.family.name, "to_unload")))
 
     def _ask(self, method: str, *arguments: Any, patience: float | None = None) -> Any:
+        """What the first process returns; where it ends meanwhile, what the next one does: asking changed nothing."""
+        with suppress(Restarted):
+            return self._remote.links()[0].ask(self.family.name, method, *arguments, patience=patience)
         return self._remote.links()[0].ask(self.family.name, method, *arguments, patience=patience)
 
     def _place(self, asked: Sequence[Row] | Sequence[Text]) -> tuple[Link, int]:

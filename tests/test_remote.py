@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -104,6 +105,17 @@ def test_a_process_that_is_killed_is_replaced(far: RemoteSession, remote: Remote
         assert isinstance(list(others)[-1], Done), "who runs in another process goes on"
     assert far.ask(asked(far))
     assert remote.standing().restarts == before + 1
+
+
+def test_a_question_whose_process_is_killed_is_asked_again(far: RemoteSession, remote: Remote) -> None:
+    first = remote.links()[0]
+    os.kill(first.process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor() as pool:
+        plan = pool.submit(far.plan, asked(far))
+        seconds_until(lambda: bool(first._waiting), 60.0)
+        os.kill(first.process.pid, signal.SIGKILL)
+        assert plan.result(60).members
+    assert first not in remote.links()
 
 
 def test_processes_share_the_rows_of_small_members_and_not_of_others(
