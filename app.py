@@ -124,6 +124,7 @@ def build(
     page.max_threads, page.state_session_capacity = THREADS, SESSIONS
     page.queue(max_size=QUEUE, default_concurrency_limit=WAITING)
     page._queue.sleep_when_free = 0.01  # seconds; gradio looks a thousand times a second, a fifth of an idle core
+    page._queue.progress_update_sleep_when_free = 1.0  # for news of `gr.Progress`, which nothing here has
     return page
 
 

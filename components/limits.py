@@ -27,7 +27,7 @@ from eft_core.settings import Settings
 # Stop and all that is quick still find one.
 THREADS = 192
 QUEUE = 256  # calls that wait for a thread; beyond it gradio itself refuses
-CROWD, SLOWEST = 4, 0.5  # requests from which on pages get fewer updates, and the most seconds between two
+CROWD, SLOWEST = 3, 0.5  # requests from which on pages get fewer updates, and the most seconds between two
 PATIENCE = 1.0  # seconds in which what a visitor has just stopped gives its rows back
 # Characters, and tokens, of a text that is read for one token of a visitor's share: reading costs less than drawing.
 _CHARACTERS, _READ = 16, 4

@@ -67,9 +67,29 @@ def test_a_quick_run_is_bounded_below_five_minutes() -> None:
     assert [
         command.scale_of(command._parser().parse_args([*each, "--visitors", "1,16"])).each(16)
         for each in (["--requests", "3"], ["--quick", "--requests", "1"], ["--quick"], [])
-    ] == [3, 1, 24, 36]
+    ] == [3, 1, 24, 72]
     assert Scale((1, 16), 3, 12, 1, 1).each(1) == 12
     assert Scale((1, 16), 3, 12, 1, 1).each(16) == 3
+
+
+@pytest.mark.parametrize("scale", [command.FULL, command.QUICK, Scale((1, 16), 5, 5, 1, 1, turns=3)])
+def test_the_turns_of_a_round_are_all_of_it(scale: Scale) -> None:
+    for count in scale.visitors:
+        parts = [range(*scale.part(count, turn)) for turn in range(scale.turns)]
+        assert [place for part in parts for place in part] == list(range(scale.each(count)))
+        assert min(map(len, parts)) > 0
+    if scale in (command.FULL, command.QUICK):
+        assert all(len(range(*scale.part(count, 0))) % command.MIX == 0 for count in (1, 4, 16))
+
+
+def test_turns_make_one_round() -> None:
+    short = rounds.Round(16, (replied(tokens=40), replied(problem="it broke")), 1.0, 1, 0, 1.0, 0.4, 500)
+    long = rounds.Round(16, (replied(tokens=60),), 3.0, 0, 2, 2.0, 0.0, 700)
+    found = rounds.Round.of([short, long])
+    assert (found.visitors, found.seconds, found.tokens_per_second) == (16, 4.0, 25.0)
+    assert (found.wrong, found.cut, found.problems, found.memory) == (1, 2, ["it broke"], 700)
+    assert (found.server_cores, found.client_cores) == pytest.approx((1.75, 0.1))
+    assert rounds.Round.of([short]) == short
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def server(data: Path, campaign: str) -> Iterator[Server]:
 
 
 def test_visitors_at_once_get_the_texts_of_one_alone(server: Server) -> None:
-    load = asyncio.run(loaded(server, ASKS[:6], Scale((1, 5), requests=2, least=2, seconds=60, whole=120)))
+    load = asyncio.run(loaded(server, ASKS[:6], Scale((1, 5), requests=2, least=2, seconds=60, whole=120, turns=2)))
     one, five = load.rounds
     assert (len(one.answers), len(five.answers)) == (2, 10)
     assert all(reply.tokens >= 12 and reply.first is not None for reply in five.answers)

@@ -18,9 +18,10 @@ from eft_core.loadtest.mix import mix
 from eft_core.loadtest.rounds import Scale, loaded
 from eft_core.loadtest.server import served
 
-# Of all together more than 1,000 requests; and what ends within five minutes on two slow cores.
-FULL = Scale((1, 4, 16, 64), requests=12, least=576, seconds=300, whole=1500)
-QUICK = Scale((1, 4, 16, 64), requests=12, least=384, seconds=30, whole=240)
+# Of all together more than 1,000 requests; and what ends within five minutes on two slow cores. A turn of sixteen has
+# the whole mix for each of them.
+FULL = Scale((1, 4, 16, 64), requests=24, least=1152, seconds=360, whole=1500, turns=3)
+QUICK = Scale((1, 4, 16, 64), requests=12, least=384, seconds=30, whole=240, turns=2)
 MIX = 12  # comparisons; every round has at least all of them
 MOST_VISITORS, MOST_REQUESTS, MOST_SECONDS, MOST_MINUTES = 256, 1000, 3600, 24 * 60
 
@@ -67,7 +68,7 @@ def scale_of(options: argparse.Namespace) -> Scale:
         raise ValueError(f"--seconds must be above 0 and at most {MOST_SECONDS}: how long a round may take.")
     whole = usual.whole if options.seconds is None else (seconds + 60) * (len(visitors) + 1)
     least = usual.least if options.requests is None else MIX
-    return Scale(visitors, requests, least, seconds, whole)
+    return Scale(visitors, requests, least, seconds, whole, min(usual.turns, requests))
 
 
 def counts(text: str) -> tuple[int, ...]:

@@ -1,11 +1,13 @@
 """Rounds of visitors: how many ask at once, how often, until when, and what came of it.
 
 Before the clock runs, every comparison of the mix is asked once alone, which gives the right texts, and then all
-visitors ask once, so that memory is what a crowd needs. A round ends when its requests are answered; after its
-seconds nobody asks again.
+visitors ask once, so that memory is what a crowd needs. Numbers of visitors come in turns, each a part of its round, so
+that a machine that becomes slower or faster meanwhile does so for all of them. A turn ends when its requests are
+answered; after its seconds nobody asks again.
 """
 
 import asyncio
+import itertools
 import math
 import sys
 import time
@@ -24,19 +26,26 @@ WARMING = 3  # requests of every visitor before the clock runs
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How much is asked. `requests` a visitor; `least` of a round in all, so that one visitor asks more often;
-    `seconds` of a round after which nobody asks again, and of the whole, after which answers are cut off; `quiet`
-    seconds before memory is read, in which a server gives back what only a crowd needs."""
+    `seconds` of a round after which nobody asks again, and of the whole, after which answers are cut off; `turns` in
+    which every round is asked; `quiet` seconds before memory is read, in which a server gives back what only a crowd
+    needs."""
 
     visitors: tuple[int, ...]
     requests: int
     least: int
     seconds: float
     whole: float
+    turns: int = 1
     quiet: float = 7.0
 
     def each(self, visitors: int) -> int:
         """Requests of every visitor of a round."""
         return max(self.requests, math.ceil(self.least / visitors))
+
+    def part(self, visitors: int, turn: int) -> tuple[int, int]:
+        """The first and the one behind the last of these requests that come in a turn, which may be none."""
+        each = self.each(visitors)
+        return each * turn // self.turns, each * (turn + 1) // self.turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,21 @@ class Round:
     server_cores: float
     client_cores: float
     memory: int
+
+    @classmethod
+    def of(cls, parts: "Sequence[Round]") -> "Round":
+        """The turns of one number of visitors as one round: what took longer weighs more; memory is the last one's."""
+        seconds = sum(part.seconds for part in parts)
+        return cls(
+            visitors=parts[0].visitors,
+            replies=tuple(reply for part in parts for reply in part.replies),
+            seconds=seconds,
+            wrong=sum(part.wrong for part in parts),
+            cut=sum(part.cut for part in parts),
+            server_cores=sum(part.server_cores * part.seconds for part in parts) / seconds,
+            client_cores=sum(part.client_cores * part.seconds for part in parts) / seconds,
+            memory=parts[-1].memory,
+        )
 
     @property
     def answers(self) -> list[Reply]:
@@ -120,15 +144,15 @@ async def loaded(server: Server, asks: tuple[Ask, ...], scale: Scale) -> Load:
         await _until(end, first)
         await asyncio.sleep(scale.quiet)
         before = server.memory
-        rounds: list[Round] = []
-        for count in scale.visitors:
-            if rounds and time.monotonic() > end:
+        parts: dict[int, list[Round]] = {}
+        for turn, count in itertools.product(range(scale.turns), scale.visitors):
+            if parts and time.monotonic() > end:
                 break
-            _say(f"{count} visitor{'s' if count > 1 else ''}")
+            _say(f"{count} visitor{'s' if count > 1 else ''}, turn {turn + 1} of {scale.turns}")
             visitors = [Visitor(http, visitor.session) for visitor in crowd[:count]]
-            rounds.append(await _round(server, visitors, asks, right, scale, end))
+            parts.setdefault(count, []).append(await _round(server, visitors, asks, right, scale, end, turn))
     await asyncio.sleep(scale.quiet)
-    return Load(asks, tuple(rounds), before, server.memory)
+    return Load(asks, tuple(map(Round.of, parts.values())), before, server.memory)
 
 
 async def alone(visitor: Visitor, asks: Sequence[Ask]) -> dict[Ask, Texts]:
@@ -144,12 +168,19 @@ async def alone(visitor: Visitor, asks: Sequence[Ask]) -> dict[Ask, Texts]:
 
 
 async def _round(
-    server: Server, visitors: list[Visitor], asks: tuple[Ask, ...], right: Mapping[Ask, Texts], scale: Scale, end: float
+    server: Server,
+    visitors: list[Visitor],
+    asks: tuple[Ask, ...],
+    right: Mapping[Ask, Texts],
+    scale: Scale,
+    end: float,
+    turn: int = 0,
 ) -> Round:
-    each, stop = scale.each(len(visitors)), time.monotonic() + scale.seconds
+    """A turn of a round."""
+    (first, behind), stop = scale.part(len(visitors), turn), time.monotonic() + scale.seconds / scale.turns
     began, theirs, ours = time.perf_counter(), server.cpu_seconds, time.process_time()
     # Each begins elsewhere in the mix: at any time they ask different things.
-    plans = [(turned(asks, place) * math.ceil(each / len(asks)))[:each] for place in range(len(visitors))]
+    plans = [(turned(asks, place) * math.ceil(behind / len(asks)))[first:behind] for place in range(len(visitors))]
     pairs = zip(visitors, plans, strict=True)
     cut = await _until(end, [visitor.visit(plan, lambda: time.monotonic() < stop) for visitor, plan in pairs])
     seconds = time.perf_counter() - began
