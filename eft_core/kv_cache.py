@@ -150,10 +150,9 @@ class RaggedLayer(CacheLayerMixin):
 
     def keep(self, sources: Sequence[int]) -> None:
         """Keep these rows in this order. Only rows that move are copied; their sources lie behind the kept ones."""
-        moved = [(target, source) for target, source in enumerate(sources) if target != source]
-        if moved and self.is_initialized:
-            targets, origins = (torch.tensor(part, device=self.memory.device) for part in zip(*moved, strict=True))
-            self.memory[targets] = self.memory[origins]
+        for target, source in enumerate(sources if self.is_initialized else ()):
+            if target != source:
+                self.memory[target].copy_(self.memory[source])
         self.rows, self._readable = len(sources), None
 
     def reserve(self, capacity: int) -> None:
@@ -178,8 +177,8 @@ class RaggedLayer(CacheLayerMixin):
                 longest = max(slots, old.shape[1])
                 self._use(old.new_zeros(max(rows, old.shape[0]), longest, old.shape[2]))
                 self.memory[:kept, : old.shape[1]] = old[:kept]
-            else:
-                self.memory[kept:rows] = 0  # a row that was here may have left nan behind, and 0 * nan is nan
+            else:  # a row that was here may have left nan behind what is written now, and 0 * nan is nan
+                self.memory[kept:rows, slots:] = 0
             if slots:
                 self.memory[kept:rows, :slots] = other.memory[: other.rows]
         self.rows, self._readable = rows, None

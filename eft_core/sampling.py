@@ -19,7 +19,8 @@ from eft_core.random_stream import Stretches, gumbel
 class Draws:
     """Sampling settings of B rows. `sampled` are the rows that are not greedy; the tensors belong to these rows only.
 
-    temperature, top_p: (sampled,) float32. top_k: the settings on the host, or None when no row has one.
+    temperature: (sampled,) float32. top_k: (sampled,), or None when no row has one. top_p: (narrow,) float32 of those
+    sampled rows that have one, and `narrow` their places, None where that is all of them or nobody.
     """
 
     settings: tuple[tuple[Sampling, int], ...]
@@ -27,6 +28,7 @@ class Draws:
     index: Tensor
     temperature: Tensor
     top_p: Tensor | None
+    narrow: Tensor | None
     top_k: Tensor | None
     most: int
 
@@ -35,14 +37,15 @@ class Draws:
         """From (sampling, sample number) of every row."""
         sampled = tuple(row for row, (sampling, _) in enumerate(settings) if sampling.temperature > 0)
         chosen = [settings[row][0] for row in sampled]
-        top_p = [1.0 if sampling.top_p is None else sampling.top_p for sampling in chosen]
+        top_p = {place: each.top_p for place, each in enumerate(chosen) if each.top_p is not None and each.top_p < 1}
         top_k = [sampling.top_k or 0 for sampling in chosen]  # 0: no limit
         return cls(
             settings=tuple(settings),
             sampled=sampled,
             index=torch.tensor(sampled, dtype=torch.long, device=device),
             temperature=torch.tensor([sampling.temperature for sampling in chosen], device=device),
-            top_p=torch.tensor(top_p, device=device) if any(p < 1 for p in top_p) else None,
+            top_p=torch.tensor(list(top_p.values()), device=device) if top_p else None,
+            narrow=torch.tensor(list(top_p), device=device) if 0 < len(top_p) < len(chosen) else None,
             top_k=torch.tensor(top_k, device=device) if any(top_k) else None,
             most=max(top_k, default=0),
         )
@@ -95,10 +98,11 @@ def warp(logprobs: Tensor, draws: Draws) -> Tensor:
     scores = logprobs if draws.unchanged else logprobs / _beside(draws.temperature, logprobs)
     if draws.top_k is not None:
         scores = _keep_top_k(scores, _beside(draws.top_k, scores), draws.most)
-    if draws.top_p is not None:
-        scores = scores.log_softmax(-1)
-        scores = scores.masked_fill(~nucleus(scores, draws.top_p), -torch.inf)
-    return scores
+    if draws.top_p is None:
+        return scores
+    part = (scores if draws.narrow is None else scores[draws.narrow]).log_softmax(-1)
+    part = part.masked_fill(~nucleus(part, draws.top_p), -torch.inf)
+    return part if draws.narrow is None else scores.index_copy(0, draws.narrow, part)
 
 
 def _beside(settings: Tensor, values: Tensor) -> Tensor:

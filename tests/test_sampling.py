@@ -65,6 +65,18 @@ def test_temperature_top_k_and_top_p_come_in_this_order() -> None:
     assert chi_square(tokens(law, sampling, 20_000), expected[None]) < QUANTILE[3]
 
 
+def test_a_row_is_cut_by_its_own_top_p_alone_whoever_runs_beside_it() -> None:
+    law = logprobs(300).repeat(4, 1)
+    settings = [Sampling(1.3), Sampling(0.8, top_p=0.5), Sampling(0.0), Sampling(1.0, top_p=0.9, top_k=40)]
+    draws = Draws.of([(each, 0) for each in settings])
+    assert draws.narrow is not None
+    assert draws.narrow.tolist() == [1, 2]
+    together = warp(draws.part(law), draws)
+    sampled = [each for each in settings if each.temperature]
+    assert torch.equal(together, torch.cat([warp(law[:1], one(each)) for each in sampled]))
+    assert together.isfinite().sum(-1).tolist()[0] == 300 > int(together[2].isfinite().sum())
+
+
 def test_top_k_keeps_k_and_a_k_beyond_the_vocabulary_keeps_all() -> None:
     law = logprobs(50)
     for k, left in ((1, 1), (7, 7), (50, 50), (9999, 50)):

@@ -10,6 +10,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from eft_core.families import family_named
@@ -29,6 +30,9 @@ MOST_VISITORS, MOST_REQUESTS, MOST_SECONDS, MOST_MINUTES = 256, 1000, 3600, 24 *
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the load test or the soak; returns the exit status: 0, 1 where something failed, 2 for a user's mistake."""
     options = _parser().parse_args(arguments)
+    # The visitors' library looks for it around every read, on the whole path where there is none, at the server's cost.
+    if "sniffio" not in sys.modules and find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is ended too
     try:
         if options.soak is not None:
