@@ -155,6 +155,7 @@ class Crowd:
         """`tokens`: drawn before."""
         self.tokens = tokens
         self._loops: dict[Hashable, Loop] = {}
+        self._ahead: dict[Hashable, int] = {}  # tokens a row that a batch's last cycle gave beyond one
         self._next = 0  # row number
         self._shares: dict[int, Share] = {}  # by row
         self._running: dict[Hashable, Share] = {}  # by owner
@@ -198,14 +199,23 @@ class Crowd:
         self._running[entry.owner] = share
 
     def step(self) -> None:
-        """A step or cycle of every batch."""
+        """A step or cycle of every batch.
+
+        Beside others, a batch whose cycle gave several tokens a row rests while others draw as many: visitors get on
+        alike, and rows that speculate meet others to share their cycles with, which cost nearly the same for one
+        request as for two."""
         for key, loop in list(self._loops.items()):
+            if self._ahead.get(key) and len(self._loops) > 1:
+                self._ahead[key] -= 1
+                continue
+            rows = len(loop.rows)
             try:
                 drawn = loop.step()
             except Exception as error:  # whose fault it is shows when they run apart
                 self._fall_apart(key, error)
                 continue
             self.tokens += len(drawn)
+            self._ahead[key] = max(0, len(drawn) // rows - 1)
             found: dict[Share, list[Drawn]] = {}
             for each in drawn:
                 found.setdefault(self._shares[each.row], []).append(each)
@@ -228,6 +238,7 @@ class Crowd:
         loop.remove(rows)
         if not loop.rows:
             del self._loops[key]
+            self._ahead.pop(key, None)
             gain = loop.gain()
             for share in shares:
                 share.gain = gain
@@ -236,6 +247,7 @@ class Crowd:
     def _fall_apart(self, key: Hashable, error: Exception, newcomer: Share | None = None) -> None:
         """A batch failed: a lone request fails, several go on apart."""
         loop = self._loops.pop(key)
+        self._ahead.pop(key, None)
         shares = {share for share in self._shares.values() if share.key == key}
         log.error("a step failed for %d requests", len(shares), exc_info=error)
         error.__traceback__ = None  # its frames hold what must go

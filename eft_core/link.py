@@ -10,7 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Hashable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Self, cast
@@ -45,6 +45,7 @@ class Link:
         self._writing, self._numbers = threading.Lock(), itertools.count()
         self._waiting: dict[int, Answers] = {}
         self._rows: dict[int, int] = {}  # of streams
+        self._kinds: dict[int, Hashable] = {}  # of those whose rows share a batch with their kind alone
         self.send(settings)
         for family in families:
             self.send(Known(family))
@@ -72,10 +73,16 @@ class Link:
         finally:
             self.forget(number)
 
-    def expect(self, rows: int) -> int:
-        """The number of a stream that `follow` will ask for: its rows count from now on."""
+    def runs(self, kind: Hashable) -> bool:
+        """Whether a stream of this kind is open."""
+        return kind in list(self._kinds.values())
+
+    def expect(self, rows: int, kind: Hashable = None) -> int:
+        """The number of a stream that `follow` will ask for: its rows count from now on, and so does its kind."""
         number = next(self._numbers)
         self._rows[number] = rows
+        if kind is not None:
+            self._kinds[number] = kind
         return number
 
     def follow(self, number: int, family: str, method: str, *arguments: Any) -> "Stream":
@@ -100,6 +107,7 @@ class Link:
         """Nobody reads the answers to a call any more."""
         self._waiting.pop(number, None)
         self._rows.pop(number, None)
+        self._kinds.pop(number, None)
 
     def close(self) -> None:
         """End the process."""

@@ -7,7 +7,7 @@ replaced: what ran in it is told so, and the next request is served.
 
 import logging
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
 from typing import Any, cast
@@ -25,6 +25,7 @@ from eft_core.standing import Standing
 from eft_core.tickets import Restarted
 
 _PATIENCE = 0.5  # seconds that a look at a process may take
+_TOGETHER = 16  # rows that a process may have more than another one, where it runs a request's kind
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +55,22 @@ class Remote:
         with self._changing:
             return list(self._alive())
 
-    def place(self, rows: int, family: str, members: Sequence[Member]) -> tuple[Link, int]:
+    def place(self, rows: int, family: str, members: Sequence[Member], kind: Hashable = None) -> tuple[Link, int]:
         """Where a request of small members goes, which one core is enough for, and its number there: to the process
-        that has the least to do. Where all have something, another one is started for those who come next, and reads
-        these members."""
+        that has the least to do; where all have something, rather to one that runs the request's `kind`, whose rows
+        share a batch, and another one is started for those who come next, and reads these members."""
         with self._changing:
             first, *others = self._alive()
-            found = min((first, *(each for each in others if each.ready)), key=lambda link: link.rows)
+            there = [first, *(each for each in others if each.ready)]
+            found = min(there, key=_rows)
+            if found.rows and kind is not None:  # nobody is idle
+                alike = [each for each in there if each.runs(kind) and each.rows <= found.rows + _TOGETHER]
+                found = min(alike, key=_rows, default=found)
             if found.rows and len(self._links) < self._most:
                 self._links.append(self._started())
                 warm = self._links[-1], family, tuple(members)
                 threading.Thread(target=_warm, args=warm, name="warming", daemon=True).start()
-            return found, found.expect(rows)
+            return found, found.expect(rows, kind)
 
     def close(self) -> None:
         """End the processes."""
@@ -111,6 +116,10 @@ def _warm(link: Link, family: str, members: Sequence[Member]) -> None:
     link.ready = True
 
 
+def _rows(link: Link) -> int:
+    return link.rows
+
+
 def _sum(*standings: Standing) -> Standing:
     return Standing(*map(sum, zip(*map(astuple, standings), strict=True)))
 
@@ -147,7 +156,10 @@ class RemoteSession(Session):
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         """As a session's."""
-        link, number = self._place(request.rows)
+        how = request.speculation
+        # Rows of a fixed draft length keep their own cycles, which cost little more for several requests than for one.
+        kind = (self.family.name, how.rule, how.length) if how is not None and how.length else None
+        link, number = self._place(request.rows, kind)
         return flat(link.follow(number, self.family.name, "to_stream", request))
 
     def inspect(self, texts: Sequence[Text]) -> Generator[Inspecting, None, None]:
@@ -171,10 +183,10 @@ class RemoteSession(Session):
             return self._remote.links()[0].ask(self.family.name, method, *arguments, patience=patience)
         return self._remote.links()[0].ask(self.family.name, method, *arguments, patience=patience)
 
-    def _place(self, asked: Sequence[Row] | Sequence[Text]) -> tuple[Link, int]:
+    def _place(self, asked: Sequence[Row] | Sequence[Text], kind: Hashable = None) -> tuple[Link, int]:
         """The process for what is asked, and its number there."""
         if not self.small:
             link = self._remote.links()[0]
             return link, link.expect(len(asked))
         members = dict.fromkeys(member for each in asked for member in each.policy.members())
-        return self._remote.place(len(asked), self.family.name, tuple(members))
+        return self._remote.place(len(asked), self.family.name, tuple(members), kind)

@@ -17,7 +17,8 @@ from eft_core import batch as batches
 from eft_core import scripts
 from eft_core.autoregressive import Stepper, decode
 from eft_core.config import Limits, Request, Row, Sampling, Speculation
-from eft_core.continuation import Continuation, drained
+from eft_core.continuation import Continuation, Drawn, drained
+from eft_core.crowd import Crowd, Entry
 from eft_core.draft_length import Pace
 from eft_core.events import Answer, Done, Queued, Started, TokensDrawn, Working
 from eft_core.job import Needs
@@ -96,6 +97,50 @@ def test_rows_share_passes(session: Any) -> None:
     assert [each.row for each in stepper.step()] == [0, 1, 2, 3]
     assert calls == [(4, 1)]
     stepper.free()
+
+
+class Drawing:
+    """A batch whose every row draws so many tokens a step."""
+
+    torn = False
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens, self.steps = tokens, 0
+        self.rows: list[int] = []
+
+    def prepare(self, rows: Any, models: Any, drafters: Any) -> Any:
+        yield
+        return list(rows)
+
+    def take_in(self, prepared: list[int]) -> None:
+        self.rows += prepared
+
+    def step(self) -> list[Drawn]:
+        self.steps += 1
+        return [Drawn(row, 5, -1.0, None) for row in self.rows for _ in range(self.tokens)]
+
+    def remove(self, rows: Any) -> None:
+        self.rows = [row for row in self.rows if row not in rows]
+
+    def gain(self) -> None: ...
+    def free(self) -> None: ...
+
+
+def test_a_batch_whose_cycles_give_several_tokens_rests_while_others_draw_as_many() -> None:
+    crowd, batch = Crowd(), {"plain": Drawing(1), "drafted": Drawing(4)}
+    row, shares = Continuation((1,), plain("large"), Sampling(), 0, 100), {}
+    for name, loop in batch.items():
+        made: Any = lambda met, loop=loop: loop  # noqa: E731
+        shares[name] = crowd.enter(Entry(name, made, [row, row], {}, [row.policy] * 2, lambda *_: False, name))
+        list(shares[name].reading())
+    for _ in range(8):
+        crowd.step()
+    assert [each.steps for each in batch.values()] == [8, 2]
+    assert crowd.tokens == 2 * (8 + 8)
+    shares["plain"].leave()
+    for _ in range(3):
+        crowd.step()
+    assert batch["drafted"].steps == 5, "nobody is beside it any more"
 
 
 @pytest.mark.parametrize("speculates", [False, True])

@@ -15,6 +15,7 @@ from eft_core import session as session_module
 from eft_core.config import Limits, Request, Text
 from eft_core.events import Done, Inspected, TokensDrawn
 from eft_core.family import default_columns
+from eft_core.link import Link
 from eft_core.remote import Remote, RemoteSession
 from eft_core.session import Session, Shared
 from eft_core.settings import Settings
@@ -90,6 +91,26 @@ def test_what_is_placed_counts_before_its_process_has_heard_of_it(far: RemoteSes
     for link, number in placed:
         link.forget(number)
     assert far.queue_length == 0
+
+
+def test_requests_of_one_draft_length_meet_in_one_process_unless_another_has_nothing_to_do(
+    far: RemoteSession, remote: Remote
+) -> None:
+    def place(rows: int, kind: str | None = None) -> Link:
+        placed.append(remote.place(rows, far.family.name, (), kind))
+        return placed[-1][0]
+
+    placed: list[tuple[Link, int]] = []
+    first = place(4, "four")
+    second = place(2, "four")
+    assert second is not first, "it had nothing to do"
+    assert place(2, "three") is second, "as many rows as anywhere"
+    assert place(2, "three") is second, "the same cycles, though the other has as many rows"
+    assert place(40, "three") is second
+    assert place(2, "three") is first, "too many rows are there"
+    for link, number in placed:
+        link.forget(number)
+    assert not any(link.runs(kind) for link in remote.links() for kind in ("three", "four"))
 
 
 def test_a_process_that_is_killed_is_replaced(far: RemoteSession, remote: Remote) -> None:
