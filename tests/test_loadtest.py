@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def replied(seconds: float = 1.0, first: float | None = 0.2, tokens: int = 10, p
 
 
 def round_of(visitors: int, *replies: Reply, seconds: float = 1.0, wrong: int = 0) -> Round:
-    return Round(visitors, replies, seconds, wrong, 0, 1.0, 0.1, 500)
+    tokens = sum(reply.tokens for reply in replies)
+    return Round(visitors, replies, seconds, tokens, seconds, wrong, 0, 1.0, 0.1, 500)
 
 
 def test_a_quantile_is_a_value_that_was_measured() -> None:
@@ -37,7 +39,7 @@ def test_a_quantile_is_a_value_that_was_measured() -> None:
 
 def test_figures_compare_sixteen_visitors_with_one_and_count_what_failed() -> None:
     one = round_of(1, *[replied(first=0.1)] * 20)
-    many = round_of(16, *[replied(first=0.4, tokens=40)] * 19, replied(problem="it broke"), wrong=2)
+    many = round_of(16, *[replied(first=0.4, tokens=40)] * 19, replied(tokens=0, problem="it broke"), wrong=2)
     found = report.figures(Load((ASK,), (one, many), 1000, 1030))
     assert found["gain_16_over_1"] == pytest.approx(19 * 40 / 200)
     assert found["p95_first_token_ratio_16_over_1"] == pytest.approx(4)
@@ -83,13 +85,27 @@ def test_the_turns_of_a_round_are_all_of_it(scale: Scale) -> None:
 
 
 def test_turns_make_one_round() -> None:
-    short = rounds.Round(16, (replied(tokens=40), replied(problem="it broke")), 1.0, 1, 0, 1.0, 0.4, 500)
-    long = rounds.Round(16, (replied(tokens=60),), 3.0, 0, 2, 2.0, 0.0, 700)
+    short = rounds.Round(16, (replied(tokens=40), replied(problem="it broke")), 1.0, 40, 0.5, 1, 0, 1.0, 0.4, 500)
+    long = rounds.Round(16, (replied(tokens=60),), 3.0, 60, 2.0, 0, 2, 2.0, 0.0, 700)
     found = rounds.Round.of([short, long])
-    assert (found.visitors, found.seconds, found.tokens_per_second) == (16, 4.0, 25.0)
+    assert (found.visitors, found.seconds, found.tokens_per_second) == (16, 4.0, 40.0)
     assert (found.wrong, found.cut, found.problems, found.memory) == (1, 2, ["it broke"], 700)
     assert (found.server_cores, found.client_cores) == pytest.approx((1.75, 0.1))
     assert rounds.Round.of([short]) == short
+
+
+def test_speed_is_told_of_the_time_while_all_visitors_asked() -> None:
+    def visited(*ends: float) -> list[Reply]:
+        return [replace(replied(tokens=100), at=end) for end in ends]
+
+    early, late = visited(1.0, 2.0, 3.0, 4.0), visited(1.5, 3.5, 6.0)
+    assert rounds.steady([early, late], 0.0, 6.0) == (
+        400,
+        2.5,
+    )  # from 1.5 to 4.0: three and one
+    assert rounds.steady([early], 0.0, 4.0) == (300, 3.0)
+    for apart in ([visited(1.0), late], [early, []]):
+        assert rounds.steady(apart, 0.0, 6.0) == (100 * sum(map(len, apart)), 6.0)
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,14 @@ class Scale:
 @dataclass(frozen=True, slots=True)
 class Round:
     """One number of visitors. `cut`: requests that the end of the whole cut off; `wrong`: answers with another text
-    than alone; `client_cores` and `server_cores`: how many cores computed for this side on average."""
+    than alone; `client_cores` and `server_cores`: how many cores computed for this side on average. `tokens` in
+    `steady` seconds are what is told of the speed: while all of them asked (`steady`)."""
 
     visitors: int
     replies: tuple[Reply, ...]
     seconds: float
+    tokens: int
+    steady: float
     wrong: int
     cut: int
     server_cores: float
@@ -70,6 +73,8 @@ class Round:
             visitors=parts[0].visitors,
             replies=tuple(reply for part in parts for reply in part.replies),
             seconds=seconds,
+            tokens=sum(part.tokens for part in parts),
+            steady=sum(part.steady for part in parts),
             wrong=sum(part.wrong for part in parts),
             cut=sum(part.cut for part in parts),
             server_cores=sum(part.server_cores * part.seconds for part in parts) / seconds,
@@ -92,8 +97,8 @@ class Round:
 
     @property
     def tokens_per_second(self) -> float:
-        """Of all visitors together, from the first request to the last answer."""
-        return sum(reply.tokens for reply in self.answers) / self.seconds
+        """Of all visitors together, while all of them asked."""
+        return self.tokens / self.steady
 
     def first(self, share: float) -> float | None:
         """The quantile of seconds to the first token."""
@@ -185,16 +190,32 @@ async def _round(
     cut = await _until(end, [visitor.visit(plan, lambda: time.monotonic() < stop) for visitor, plan in pairs])
     seconds = time.perf_counter() - began
     replies = tuple(reply for visitor in visitors for reply in visitor.replies)
+    tokens, lasting = steady([visitor.replies for visitor in visitors], began, seconds)
     return Round(
         visitors=len(visitors),
         replies=replies,
         seconds=seconds,
+        tokens=tokens,
+        steady=lasting,
         wrong=sum(not reply.problem and reply.texts != right[reply.ask] for reply in replies),
         cut=cut,
         server_cores=(server.cpu_seconds - theirs) / seconds,
         client_cores=(time.process_time() - ours) / seconds,
         memory=server.memory,
     )
+
+
+def steady(replies: Sequence[Sequence[Reply]], began: float, seconds: float) -> tuple[int, float]:
+    """Tokens and seconds while all visitors asked: from when each has had one answer to the first one's last.
+
+    What was under way at the beginning counts when it ends, and what is at the end does not. Where there is no such
+    time, from `began` to the last answer."""
+    start, end = began, began + seconds
+    if all(replies):
+        first, last = max(each[0].at for each in replies), min(each[-1].at for each in replies)
+        start, end = (first, last) if last > first else (start, end)
+    found = sum(reply.tokens for each in replies for reply in each if start < reply.at <= end)
+    return found, end - start
 
 
 def turned(asks: tuple[Ask, ...], place: int) -> tuple[Ask, ...]:

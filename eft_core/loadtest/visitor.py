@@ -24,7 +24,7 @@ Texts = tuple[tuple[str, str], ...]  # of every column: its text, and why it end
 class Reply:
     """What came of one request: seconds to the first token of any column and to the end, tokens of all columns.
 
-    `problem` is why there is no answer, "" where there is one."""
+    `problem` is why there is no answer, "" where there is one; `at` is when it ended (time.perf_counter)."""
 
     ask: Ask
     seconds: float
@@ -33,6 +33,7 @@ class Reply:
     texts: Texts = ()
     problem: str = ""
     refusals: int = 0
+    at: float = field(default_factory=time.perf_counter)
 
 
 @dataclass
