@@ -215,7 +215,7 @@ class Crowd:
                 self._fall_apart(key, error)
                 continue
             self.tokens += len(drawn)
-            self._ahead[key] = max(0, len(drawn) // rows - 1)
+            self._ahead[key] = max(0, len(drawn) // max(1, rows) - 1)
             found: dict[Share, list[Drawn]] = {}
             for each in drawn:
                 found.setdefault(self._shares[each.row], []).append(each)

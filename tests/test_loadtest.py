@@ -99,10 +99,7 @@ def test_speed_is_told_of_the_time_while_all_visitors_asked() -> None:
         return [replace(replied(tokens=100), at=end) for end in ends]
 
     early, late = visited(1.0, 2.0, 3.0, 4.0), visited(1.5, 3.5, 6.0)
-    assert rounds.steady([early, late], 0.0, 6.0) == (
-        400,
-        2.5,
-    )  # from 1.5 to 4.0: three and one
+    assert rounds.steady([early, late], 0.0, 6.0) == (400, 2.5), "from 1.5 to 4.0: three and one"
     assert rounds.steady([early], 0.0, 4.0) == (300, 3.0)
     for apart in ([visited(1.0), late], [early, []]):
         assert rounds.steady(apart, 0.0, 6.0) == (100 * sum(map(len, apart)), 6.0)

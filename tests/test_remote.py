@@ -12,7 +12,7 @@ import pytest
 from here import seconds_until
 
 from eft_core import session as session_module
-from eft_core.config import Limits, Request, Text
+from eft_core.config import Limits, Request, Speculation, Text
 from eft_core.events import Done, Inspected, TokensDrawn
 from eft_core.family import default_columns
 from eft_core.link import Link
@@ -111,6 +111,9 @@ def test_requests_of_one_draft_length_meet_in_one_process_unless_another_has_not
     for link, number in placed:
         link.forget(number)
     assert not any(link.runs(kind) for link in remote.links() for kind in ("three", "four"))
+    for length, found in ((4, True), (None, False)):
+        with closing(far.stream(replace(asked(far), speculation=Speculation(length)))):
+            assert any(link.runs((far.family.name, "block", length)) for link in remote.links()) is found
 
 
 def test_a_process_that_is_killed_is_replaced(far: RemoteSession, remote: Remote) -> None:
